@@ -94,6 +94,17 @@ def resnet18(steps: int) -> DeployedNetwork:
     return sketch.network(sketch.dense(source, "output", 10, pool=SumPool2d((4, 4), (4, 4))), steps)
 
 
+def nmnist_cnn(steps: int) -> DeployedNetwork:
+    """The network of the NIR paper for N-MNIST: three convolutions, two pools, two dense layers."""
+    sketch = Sketch()
+    halved = SumPool2d((2, 2), (2, 2))
+    source = sketch.conv(sketch.input((2, 34, 34)), "conv0", 16, side=5, stride=2)
+    source = sketch.conv(source, "conv1", 16)
+    source = sketch.conv(source, "conv2", 8, pool=halved)
+    source = sketch.dense(source, "dense", 256, pool=halved)
+    return sketch.network(sketch.dense(source, "output", 10), steps)
+
+
 @dataclass
 class Sketch:
     """A network under construction; thresholds are still 0."""
@@ -122,15 +133,16 @@ class Sketch:
         name: str,
         channels: int,
         *,
+        side: int = 3,
         stride: int = 1,
         pool: SumPool2d | None = None,
     ) -> str:
-        """Add a population after a 3x3 convolution with padding 1."""
+        """Add a population after a convolution with padding 1."""
         shape = self.shape(source)
         part = Conv2d(
             source,
             name,
-            self.weight(channels, shape[0], 3, 3),
+            self.weight(channels, shape[0], side, side),
             stride=(stride, stride),
             padding=(1, 1),
             pool=pool,

@@ -59,6 +59,13 @@ def test_every_case_builds_the_network_it_names(name: str) -> None:
     assert sum(part.size for part in network.populations) == neurons[name]
 
 
+def test_the_network_for_nmnist_is_that_of_the_nir_paper() -> None:
+    shapes = {part.name: part.shape for part in networks.nmnist_cnn(steps=2).populations}
+    assert shapes["conv1"] == (16, 16, 16)
+    assert shapes["conv2"] == (8, 8, 8)
+    assert sum(int(np.prod(shape)) for shape in shapes.values()) == 8970
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_reference_gives_the_spikes_of_native(name: str) -> None:
     network, spikes = prepared(name)

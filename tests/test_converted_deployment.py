@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +12,10 @@ import pytest
 from spikeport.backends import check_deployed, run
 from spikeport.energy import load_profile
 from spikeport.export.nir import read_nir_deployed, read_nir_float
-from spikeport.export.quantize.activity import STATE_BYTES
 from spikeport.mapping import map_network
 from spikeport.network import Reset, require_lif
 from spikeport.report.ranges import range_sections
-from spikeport.runs import Run, encode_samples
+from spikeport.runs import encode_samples
 from spikeport.simulators import run_float, run_native, run_reference
 from spikeport.trainer import SpikingNetwork, evaluate, measure_accuracy
 from spikeport.trainer.conversion import (
@@ -76,28 +74,6 @@ def test_integers_are_the_same_everywhere(kind: Shortcuts, tmp_path: Path) -> No
         assert np.array_equal(native.scores[made.order[-1]], other.scores[made.order[-1]])
         for name, counts in native.spike_counts.items():
             assert np.array_equal(other.spike_counts[name], counts)
-
-
-def test_calibration_on_parts_of_the_samples_is_that_on_all(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    graph, x = export_float(converted(Shortcuts.ANALOG)), random_images(7).numpy()
-    whole = quantize(graph, x)
-    sizes: list[int] = []
-
-    def run(*given: Any, **options: Any) -> Run:
-        made = run_float(*given, **options)
-        sizes.append(made.samples)
-        return made
-
-    monkeypatch.setattr("spikeport.simulators.run_float", run)
-    neurons = sum(part.size for part in whole.network.populations)
-    held = 3 * STATE_BYTES * STEPS * neurons
-    monkeypatch.setattr("spikeport.export.quantize.activity.RUN_BYTES", held)
-    parts = quantize(graph, x)
-    assert sizes == [3, 3, 1]
-    assert parts.network == whole.network
-    assert parts.report == whole.report
 
 
 def test_a_converted_network_keeps_its_accuracy_on_the_chip() -> None:

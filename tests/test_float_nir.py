@@ -12,6 +12,7 @@ from spikeport.export.nir import FloatNetwork, Semantics, check_graph
 from spikeport.network import Coding, Input, Reset
 from spikeport.runs import Run
 from spikeport.simulators import run_float
+from spikeport.simulators.float_nir import nodes
 
 DT = 1e-3
 F = np.float64
@@ -217,6 +218,29 @@ def test_static_and_timed_samples_agree() -> None:
     timed = run_float(net, np.broadcast_to(x, (6, 5, 1)))
     assert np.array_equal(static.scores["output"], timed.scores["output"])
     assert static.scores["output"].any()
+
+
+def test_watching_every_step_shows_what_a_trace_holds() -> None:
+    steps: list[Run] = []
+    net = chain(lif(), nir.Linear(ONE), lif(th=0.3), reset=Reset.SUBTRACT)
+    run = run_float(net, ONE, record=("spikes", "v", "v_charged"), watch=steps.append)
+    assert run.trace is not None
+    assert [(step.steps, step.samples) for step in steps] == [(1, 1)] * net.steps
+    traces = [step.trace for step in steps if step.trace is not None]
+    for variable, recorded in run.trace.tables.items():
+        for name, values in recorded.items():
+            watched = np.concatenate([one.tables[variable][name] for one in traces])
+            np.testing.assert_array_equal(watched, values)
+
+
+def test_a_convolution_in_blocks_is_that_of_each_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    node = nir.Conv2d((5, 6), rng.normal(size=(4, 2, 3, 3)), 1, 1, 1, 2, np.ones(4))
+    x = rng.normal(size=(7, 4, 5, 6))
+    net = chain(node, size=(4, 5, 6), steps=1)
+    whole = run_float(net, x).scores["output"]
+    monkeypatch.setattr(nodes, "COLUMNS", 3 * 4 * 9 * 30)
+    np.testing.assert_allclose(run_float(net, x).scores["output"], whole, rtol=1e-12)
 
 
 def test_float32() -> None:

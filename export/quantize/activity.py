@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,15 +15,11 @@ from spikeport.export.float_graph import unused
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize.lowered import FloatPopulation, LoweredNetwork, Role
 from spikeport.export.quantize.rounding import settle
-from spikeport.runs import Run, SampleSet, Trace, merge_runs, sample_count, select
+from spikeport.runs import Run, Samples, Trace
 
 Array = NDArray[np.float64]
 FloatSimulator = Callable[..., Run]
-"""`simulators.float_nir.run_float`: (network, samples, record=...) -> Run with a trace."""
-RUN_BYTES = 256 * 2**20
-"""Size of what a run of the float network on a part of the samples holds at once."""
-STATE_BYTES = 40
-"""Per neuron and step: spikes, v and v_charged in float64, still being recorded step by step."""
+"""`simulators.float_nir.run_float`: (network, samples, watch=...) -> Run."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -48,53 +43,57 @@ class FloatActivity:
 
 
 def float_activity(
-    network: FloatNetwork, lowered: LoweredNetwork, samples: SampleSet, run_float: FloatSimulator
+    network: FloatNetwork, lowered: LoweredNetwork, samples: Samples, run_float: FloatSimulator
 ) -> tuple[dict[str, FloatActivity], Run]:
-    """The reference output of each population on checked samples, and the run of the float network.
+    """The reference output of each population on `samples`, and the run of the float network."""
+    gathered = {part.name: _Gathered(part) for part in lowered.populations}
 
-    The samples are run in parts: membranes of all populations take many times the memory of their
-    spikes, which are kept.
-    """
-    traceable, count = _traceable(network, lowered), sample_count(network.inputs, samples)
-    neurons = sum(math.prod(part.shape) for part in lowered.populations)
-    at_once = max(1, RUN_BYTES // (STATE_BYTES * network.steps * neurons))
-    found: dict[str, list[FloatActivity]] = {part.name: [] for part in lowered.populations}
-    runs = []
-    for first in range(0, count, at_once):
-        chosen = select(network.inputs, samples, slice(first, first + at_once))
-        run = run_float(traceable, chosen, record=("spikes", "v", "v_charged"))
-        for part in lowered.populations:
-            found[part.name].append(_activity(part, run))
-        runs.append(replace(run, trace=None))
-    return {name: _joined(parts) for name, parts in found.items()}, merge_runs(runs)
+    def watch(step: Run) -> None:
+        for one in gathered.values():
+            one.add(step)
+
+    run = run_float(_traceable(network, lowered), samples, watch=watch)
+    return {name: one.activity() for name, one in gathered.items()}, run
 
 
-def _activity(part: FloatPopulation, run: Run) -> FloatActivity:
-    silent = part.threshold is None
-    charged, v = charged_of(part, run), membrane_of(part, run)
-    before = np.concatenate([np.full_like(v[:1], part.start), v[:-1]])
-    u = charged - part.keep_v * before - part.bias
-    spikes = np.zeros(v.shape, np.uint8) if silent else spikes_of(part, run)
-    return FloatActivity(
-        spikes=spikes,
-        output=v[-1].copy() if silent else spikes.sum(axis=0, dtype=np.float64),
-        peak_u=float(np.abs(u).max()),
-        peak_v=max(float(np.abs(charged).max()), abs(part.start)),
-        highest=max(float(charged.max()), 0.0),
-        ties=0 if part.threshold is None else _ties(charged, part.threshold),
-    )
+class _Gathered:
+    """The activity of a population, added up step by step: traces would take gigabytes."""
 
+    def __init__(self, part: FloatPopulation) -> None:
+        self.part = part
+        self.spikes: list[NDArray[np.uint8]] = []
+        self.v: Array | None = None
+        self.peak_u, self.peak_v, self.highest = 0.0, abs(part.start), 0.0
+        self.ties = 0
 
-def _joined(parts: Sequence[FloatActivity]) -> FloatActivity:
-    """The activity on all samples, from that on consecutive ones."""
-    return FloatActivity(
-        spikes=np.concatenate([one.spikes for one in parts], axis=1),
-        output=np.concatenate([one.output for one in parts]),
-        peak_u=max(one.peak_u for one in parts),
-        peak_v=max(one.peak_v for one in parts),
-        highest=max(one.highest for one in parts),
-        ties=sum(one.ties for one in parts),
-    )
+    def add(self, step: Run) -> None:
+        """Add the run of one step."""
+        part = self.part
+        charged, v = charged_of(part, step)[0], membrane_of(part, step)[0]
+        u = charged - part.keep_v * (part.start if self.v is None else self.v) - part.bias
+        self.v = v
+        self.peak_u = float(np.maximum(self.peak_u, np.abs(u).max()))
+        self.peak_v = float(np.maximum(self.peak_v, np.abs(charged).max()))
+        self.highest = float(np.maximum(self.highest, charged.max()))
+        if part.threshold is None:
+            self.spikes.append(np.zeros(v.shape, np.uint8))
+        else:
+            self.spikes.append(spikes_of(part, step)[0])
+            self.ties += _ties(charged, part.threshold)
+
+    def activity(self) -> FloatActivity:
+        """The activity in all steps added."""
+        assert self.v is not None  # T is at least 1
+        spikes = np.stack(self.spikes)
+        silent = self.part.threshold is None
+        return FloatActivity(
+            spikes=spikes,
+            output=self.v if silent else spikes.sum(axis=0, dtype=np.float64),
+            peak_u=self.peak_u,
+            peak_v=self.peak_v,
+            highest=self.highest,
+            ties=self.ties,
+        )
 
 
 def spikes_of(part: FloatPopulation, run: Run) -> NDArray[np.uint8]:

@@ -8,19 +8,16 @@ upstream rounding errors and can compensate for them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Set
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.export.quantize.activity import FloatActivity
 from spikeport.export.quantize.config import QuantizeConfig
-from spikeport.export.quantize.connections import remainder, round_connections
 from spikeport.export.quantize.lowered import FloatPopulation, LoweredNetwork
-from spikeport.export.quantize.rounding import round_population
 from spikeport.export.quantize.rounding_loss import (
     FEW_UNITS,
     coarse_share,
@@ -29,53 +26,31 @@ from spikeport.export.quantize.rounding_loss import (
 )
 from spikeport.export.quantize.scales import Candidate, candidates, no_scale, wider_candidates
 from spikeport.export.quantize.sums import too_large, within
-from spikeport.network import (
-    LOIHI,
-    BiasInjection,
-    Coding,
-    Connection,
-    DeployedNetwork,
-    Input,
-    Population,
-    Readout,
-    ReadoutKind,
-    weighted_among,
-)
-from spikeport.runs import Run, SampleSet, Trace
-
-Array = NDArray[np.float64]
-
-
-ChipSimulator = Callable[..., Run]
-"""`simulators.native.run_native`, or an equivalent simulator."""
+from spikeport.export.quantize.trial import ChipSimulator, StateRange, Trial, try_alone
+from spikeport.network import LOIHI, Connection, Population, weighted_among
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Calibrated:
-    """A rounded population with its connections, and its results when run alone on the samples.
+    """A population at the best of its scales.
 
     Attributes:
-        real: before rounding, with the remainder of biases that a constant source sends.
-        candidate: the chosen scale.
         tried: number of scales that were tried.
-        rms_error: of the answer: spikes per neuron and sample, or float membrane units.
-        spike_mismatches: neuron-steps in which the spike differs from the float network's; 0 for a
-            population that only integrates.
-        peak_u, peak_v: largest magnitudes reached, in chip units.
-        saturated: neuron-steps in which v was at its limit.
     """
 
-    real: FloatPopulation
-    population: Population
-    connections: tuple[Connection, ...]
-    candidate: Candidate
+    trial: Trial
     tried: int
-    spikes: NDArray[np.uint8]
-    rms_error: float
-    spike_mismatches: int
-    peak_u: int
-    peak_v: int
-    saturated: int
+    state: StateRange
+
+    @property
+    def population(self) -> Population:
+        """The rounded population."""
+        return self.trial.population
+
+    @property
+    def connections(self) -> tuple[Connection, ...]:
+        """The rounded connections into it."""
+        return self.trial.connections
 
 
 def calibrate(
@@ -105,18 +80,22 @@ def calibrate(
             config=config,
             ties=wanted.ties > 0,
         )
-        run = partial(_alone, lowered, part, seen, activity, run_chip, config)
+        run = partial(try_alone, lowered, part, seen, activity, run_chip, config)
         fits = partial(_fitting, lowered, part, config)
-        best = _best(map(run, fits(first)))
+        tried = 0
+        best: Trial | None = None
+        for one in map(run, fits(first)):
+            best, tried = _better(best, one), tried + 1
         if config.search_wider and (
             best is None or does_poorly(lowered, part, best, wanted, config)
         ):
-            more = map(run, fits(wider_candidates(lowered, part, first, config)))
-            best = _best((one for one in more if one.peak_u <= LOIHI.state_wrap // 2), best)
+            for one in map(run, fits(wider_candidates(lowered, part, first, config))):
+                if one.state_range(run_chip).peak_u <= LOIHI.state_wrap // 2:
+                    best, tried = _better(best, one), tried + 1
         if best is None:
             raise too_large(lowered, part, config) or no_scale(lowered, part, config)
         seen[part.name] = best.spikes
-        chosen.append(best)
+        chosen.append(Calibrated(best, tried, best.state_range(run_chip)))
     return tuple(chosen)
 
 
@@ -131,21 +110,18 @@ def _fitting(
     return tuple(dict.fromkeys(one for one in found if one is not None))
 
 
-def _best(found: Iterable[Calibrated], before: Calibrated | None = None) -> Calibrated | None:
-    """The one with the smallest error, then the fewest spike mismatches, then the first."""
-    best, tried = before, before.tried if before else 0
-    for one in found:
-        tried += 1
-        error = one.rms_error, one.spike_mismatches
-        if best is None or error < (best.rms_error, best.spike_mismatches):
-            best = one
-    return best and replace(best, tried=tried)
+def _better(best: Trial | None, one: Trial) -> Trial:
+    """The one with the smaller error, then with fewer spike mismatches, then the first."""
+    if best is None:
+        return one
+    errors = [(trial.rms_error, trial.spike_mismatches) for trial in (best, one)]
+    return one if errors[1] < errors[0] else best
 
 
 def does_poorly(
     lowered: LoweredNetwork,
     part: FloatPopulation,
-    made: Calibrated,
+    made: Trial,
     wanted: FloatActivity,
     config: QuantizeConfig,
 ) -> bool:
@@ -162,83 +138,3 @@ def does_poorly(
         or made.population.vth <= FEW_UNITS
         or relative_error(made.rms_error, wanted.output) > limit
     )
-
-
-def _alone(
-    lowered: LoweredNetwork,
-    part: FloatPopulation,
-    seen: Mapping[str, NDArray[Any]],
-    activity: Mapping[str, FloatActivity],
-    run_chip: ChipSimulator,
-    config: QuantizeConfig,
-    candidate: Candidate,
-) -> Calibrated:
-    """Round one population and run it on given spikes; later sources send float ones."""
-    incoming = lowered.incoming(part.name)
-    scales = [candidate.scale / lowered.source_scale(c.source) for c in incoming]
-    rounded = round_connections(incoming, scales, config)
-    rest = remainder(part, incoming, rounded, candidate.scale, lowered.steps)
-    part = replace(part, bias=part.bias + rest) if rest.any() else part
-    adapted: list[Connection] = [*rounded]
-    adapted += [BiasInjection(i.source, i.target, i.name) for i in lowered.injected(part.name)]
-    population = round_population(
-        part,
-        candidate.scale,
-        reset=lowered.reset,
-        strict=lowered.strict,
-        config=config,
-        ties=candidate.ties,
-        injected_exponent=candidate.injected_exponent,
-    )
-    sources, samples = _sources(lowered, {c.source for c in adapted}, seen, activity)
-    if not sources:  # a network needs an input, even if nothing reads it
-        sources = [Input("idle", (1,))]
-        samples = {"idle": np.zeros((activity[part.name].spikes.shape[1], 1), np.uint8)}
-    aside = {source.name: f"from_{i}" for i, source in enumerate(sources)}
-    network = DeployedNetwork(
-        inputs=tuple(replace(source, name=aside[source.name]) for source in sources),
-        populations=(replace(population, name="alone"),),
-        connections=tuple(
-            replace(c, source=aside[c.source], target="alone", name=f"connection_{i}")
-            for i, c in enumerate(adapted)
-        ),
-        readouts=(Readout("alone", ReadoutKind.MEMBRANE),),
-        steps=lowered.steps,
-    )
-    given = SampleSet({aside[name]: values for name, values in samples.items()})
-    trace = run_chip(network, given, record=("spikes", "u", "v")).trace or Trace()
-    spikes, u, v = trace.spikes["alone"], trace.u["alone"], trace.v["alone"]
-    if part.threshold is None:
-        output = v[-1] / (LOIHI.weight_unit * candidate.scale)
-    else:
-        output = spikes.sum(axis=0, dtype=np.float64)
-    return Calibrated(
-        real=part,
-        population=population,
-        connections=tuple(adapted),
-        candidate=candidate,
-        tried=1,
-        spikes=spikes,
-        spike_mismatches=(
-            0 if part.threshold is None else int((spikes != activity[part.name].spikes).sum())
-        ),
-        rms_error=float(np.sqrt(np.mean((output - activity[part.name].output) ** 2))),
-        peak_u=int(np.abs(u).max()),
-        peak_v=int(np.abs(v).max()),
-        saturated=int((np.abs(v) >= LOIHI.state_max).sum()),
-    )
-
-
-def _sources(
-    lowered: LoweredNetwork,
-    names: Set[str],
-    seen: Mapping[str, NDArray[Any]],
-    activity: Mapping[str, FloatActivity],
-) -> tuple[list[Input], dict[str, NDArray[Any]]]:
-    """Inputs unchanged, spiking populations as inputs of spikes; and what they send."""
-    sources = [part for part in lowered.inputs if part.name in names]
-    samples = {part.name: seen[part.name] for part in sources}
-    for name in sorted(names - samples.keys()):
-        samples[name] = seen[name] if name in seen else activity[name].spikes
-        sources.append(Input(name, samples[name].shape[2:], Coding.SPIKES))
-    return sources, samples

@@ -10,7 +10,7 @@ import numpy as np
 
 from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.quantize.activity import FloatActivity
-from spikeport.export.quantize.calibrate import ChipSimulator, calibrate
+from spikeport.export.quantize.calibrate import calibrate
 from spikeport.export.quantize.config import QuantizeConfig
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import largest_scale, round_weights, settle
@@ -21,6 +21,7 @@ from spikeport.export.quantize.scales import (
     largest_allowed,
     sum_limit,
 )
+from spikeport.export.quantize.trial import ChipSimulator
 from spikeport.network import LOIHI, Coding, Input, is_mixed
 from spikeport.runs import SampleSet, round_samples
 
@@ -66,7 +67,7 @@ def share_precision(
             InputError
         ):  # no scale fits; if that is true for every option, `calibrate` raises this again
             return math.inf
-        return sum(found.rms_error**2 for found in made)
+        return sum(found.trial.rms_error**2 for found in made)
 
     for part in lowered.inputs:
         if part.coding not in (Coding.GRADED, Coding.BINARY):

@@ -14,11 +14,7 @@ from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.nir.plausibility import implausible
 from spikeport.export.quantize.activity import FloatActivity, FloatSimulator, float_activity
-from spikeport.export.quantize.calibrate import (
-    Calibrated,
-    ChipSimulator,
-    calibrate,
-)
+from spikeport.export.quantize.calibrate import Calibrated, calibrate
 from spikeport.export.quantize.config import BINARY, GRADED, RATE, QuantizeConfig
 from spikeport.export.quantize.connections import draft
 from spikeport.export.quantize.input_precision import as_digits, halved, share_precision
@@ -36,6 +32,7 @@ from spikeport.export.quantize.report import (
 from spikeport.export.quantize.report_warnings import input_warnings, summarize, to_log, warnings
 from spikeport.export.quantize.reset import subtracting_at_once
 from spikeport.export.quantize.target import ANY, FORMATS
+from spikeport.export.quantize.trial import ChipSimulator
 from spikeport.network import DeployedNetwork, weighted_among
 from spikeport.runs import (
     Run,
@@ -236,7 +233,7 @@ def _report(
     sum_max: int | None,
 ) -> QuantizationReport:
     populations = tuple(
-        report_population(part, activity[part.real.name], lowered, got) for part in made
+        report_population(part, activity[part.trial.real.name], lowered, got) for part in made
     )
     rounded = {
         connection.name: (connection, part.population.scale)

@@ -296,12 +296,16 @@ def report_target(name: str, kept: QuantizationReport, free: QuantizationReport)
 
 def report_input(part: Input, values: NDArray[Any], clipped: int) -> InputReport:
     """Compare calibration samples, in float units, with the integers sent to the chip."""
-    error = np.clip(np.rint(values * part.scale), part.low, part.high) / part.scale - values
+    error = np.asarray(values * part.scale)  # one array for all that follows: it may be large
+    np.clip(np.rint(error, out=error), part.low, part.high, out=error)
+    error /= part.scale
+    error -= values
+    largest = float(np.abs(error, out=error).max())
     return InputReport(
         name=part.name,
         scale=part.scale,
-        max_error=float(np.abs(error).max()),
-        rms_error=float(np.sqrt(np.mean(error**2))),
+        max_error=largest,
+        rms_error=float(np.sqrt(np.mean(np.square(error, out=error)))),
         clipped=clipped,
         coding=str(part.coding),
         levels=part.high - part.low + 1,
@@ -349,7 +353,7 @@ def report_population(
     Args:
         run: of the complete integer network on the calibration samples.
     """
-    real, part = made.real, made.population
+    trial, real, part = made.trial, made.trial.real, made.population
     unit = LOIHI.weight_unit * part.scale
     exact = unit * real.bias
     reach = np.array([LOIHI.bias_mantissa_min, LOIHI.bias_mantissa_max]) << part.bias_exponent
@@ -365,8 +369,8 @@ def report_population(
         neurons=part.size,
         scale=part.scale,
         scales_tried=made.tried,
-        reach=made.candidate.reach,
-        lossless=made.candidate.lossless and keeps_threshold(real, part),
+        reach=trial.candidate.reach,
+        lossless=trial.candidate.lossless and keeps_threshold(real, part),
         threshold=real.threshold,
         vth=part.vth,
         threshold_error=missed,
@@ -386,16 +390,16 @@ def report_population(
         sum_bound=step_bound(
             (c, *lowered.message_range(c.source)) for c in weighted_among(made.connections)
         ),
-        u_peak=made.peak_u / LOIHI.state_wrap,
-        v_peak=made.peak_v / LOIHI.state_max,
-        saturated=made.saturated,
-        rms_error=made.rms_error,
-        relative_error=relative_error(made.rms_error, wanted.output),
+        u_peak=made.state.peak_u / LOIHI.state_wrap,
+        v_peak=made.state.peak_v / LOIHI.state_max,
+        saturated=made.state.saturated,
+        rms_error=trial.rms_error,
+        relative_error=relative_error(trial.rms_error, wanted.output),
         float_mean=float(np.abs(wanted.output).mean()),
         activity=(
             None
             if real.threshold is None
-            else _activity(real, real.threshold, wanted, run, made.spike_mismatches)
+            else _activity(real, real.threshold, wanted, run, trial.spike_mismatches)
         ),
     )
 

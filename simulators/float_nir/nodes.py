@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import nir
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from spikeport.errors import GraphError, UnsupportedError
@@ -119,40 +120,71 @@ def _affine(node: Any, dtype: type[np.floating[Any]]) -> Callable[[Array], Array
     return lambda x: np.einsum("...oi,b...i->b...o", weight, x) + bias
 
 
+COLUMNS = 1 << 17
+"""Values in the windows that are multiplied at once, so that they stay in the cache (1 MiB)."""
+
+
 def _conv(node: nir.Conv1d | nir.Conv2d, dtype: type[np.floating[Any]]) -> Callable[[Array], Array]:
     weight = np.asarray(node.weight, dtype)
     groups, axes = int(node.groups), weight.ndim - 2
     bias = np.asarray(node.bias, dtype).reshape(-1, *(1,) * axes)
     stride, dilation = conv_sides(node, "stride"), conv_sides(node, "dilation")
     border = ((0, 0), (0, 0), *conv_padding(node))
-    reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, weight.shape[2:], strict=True))
-    kernels = np.split(weight, groups)
-    each = (slice(None), slice(None), *(slice(None, None, n) for n in (*stride, *dilation)))
-    summed = (1, *range(2 + axes, 2 + 2 * axes)), tuple(range(1, 2 + axes))
+    sides = weight.shape[2:]
+    kernels = weight.reshape(groups, len(weight) // groups, -1)
 
     def apply(x: Array) -> Array:
-        windows = sliding_window_view(np.pad(x, border), reach, axis=tuple(range(2, 2 + axes)))
-        parts = [
-            np.tensordot(part, kernel, axes=summed)
-            for part, kernel in zip(np.split(windows[each], groups, axis=1), kernels, strict=True)
-        ]
-        return np.moveaxis(np.concatenate(parts, axis=-1), -1, 1) + bias
+        windows = _windows(x, border, sides, stride, dilation)
+        (_, first), channels = windows[0], x.shape[1]
+        over, area = first.shape[2:], math.prod(first.shape[2:])
+        out = np.empty((len(x), groups, kernels.shape[1], area), dtype)
+        at_once = max(COLUMNS // (channels * math.prod(sides) * area), 1)
+        columns = np.empty((min(at_once, len(x)), channels, *sides, *over), dtype)
+        for begin in range(0, len(x), at_once):
+            filled = columns[: len(x) - begin]
+            for place, seen in windows:
+                filled[place] = seen[begin : begin + at_once]
+            grouped = filled.reshape(len(filled), groups, -1, area)
+            np.matmul(kernels, grouped, out=out[begin : begin + at_once])
+        return out.reshape(len(x), len(weight), *over) + bias
 
     return apply
 
 
 def _pool(node: Any, area: int) -> Callable[[Array], Array]:
-    kernel = tuple(int(n) for n in node.kernel_size)
-    rows, columns = (int(n) for n in node.stride)
-    height, width = (int(n) for n in node.padding)
-    border = ((0, 0), (0, 0), (height, height), (width, width))
+    kernel, stride, padding = (
+        tuple(int(n) for n in sides) for sides in (node.kernel_size, node.stride, node.padding)
+    )
+    border = ((0, 0), (0, 0), *((side, side) for side in padding))
 
     def apply(x: Array) -> Array:
-        windows = sliding_window_view(np.pad(x, border), kernel, axis=(2, 3))
-        total: Array = windows[:, :, ::rows, ::columns].sum(axis=(4, 5))
+        windows = _windows(x, border, kernel, stride, (1, 1))
+        total: Array = functools.reduce(np.add, (seen for _, seen in windows))
         return total if area == 1 else total / area
 
     return apply
+
+
+def _windows(
+    x: Array,
+    border: Sequence[tuple[int, int]],
+    sides: Sequence[int],
+    stride: Sequence[int],
+    dilation: Sequence[int],
+) -> list[tuple[tuple[Any, ...], Array]]:
+    """For each place in a window, its index [:, :, *place] and views of what it sees of x at all
+    positions, (B, C, *positions)."""
+    padded = np.pad(x, border) if any(map(any, border)) else x
+    axes = list(zip(padded.shape[2:], sides, stride, dilation, strict=True))
+    positions = [(size - d * (k - 1) - 1) // s + 1 for size, k, s, d in axes]
+    found = []
+    for at in np.ndindex(*sides):
+        seen = (
+            slice(k * d, k * d + (n - 1) * s + 1, s)
+            for k, n, (_, _, s, d) in zip(at, positions, axes, strict=True)
+        )
+        found.append(((slice(None), slice(None), *at), padded[:, :, *seen]))
+    return found
 
 
 def _flatten(node: nir.Flatten) -> Callable[[Array], Array]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,7 @@ def run_float(
     *,
     record: RecordSpec = (),
     dtype: type[np.float64] | type[np.float32] = np.float64,
+    watch: Callable[[Run], None] | None = None,
 ) -> Run:
     """Simulate a float network under its semantics; the equations are in `export.nir.semantics`.
 
@@ -69,19 +71,23 @@ def run_float(
     counts = np.int64 if network.semantics.multiple_spikes else np.uint8
     tally = _Tally(checked, record, counts)
     for step in range(network.steps):
-        tally.add(simulation.advance(step))
-    return Run(
-        backend="float",
-        version=__version__,
-        network_hash="",
-        samples=simulation.batch,
-        steps=network.steps,
+        now = simulation.advance(step)
+        tally.add(now)
+        if watch is not None:
+            alone = _Tally(checked, RECORDABLE, counts)
+            alone.record(now)
+            watch(_run(simulation.batch, 1, alone.trace()))
+    return dataclasses.replace(
+        _run(simulation.batch, network.steps, tally.trace() if record else None),
         scores=tally.scores(network.steps),
         spike_counts=tally.spike_counts,
-        counts=None,
-        trace=tally.trace() if record else None,
         wall_s=time.perf_counter() - start,
     )
+
+
+def _run(samples: int, steps: int, trace: Trace | None) -> Run:
+    """A run with a trace and no other results yet."""
+    return Run("float", __version__, "", samples, steps, {}, {}, None, trace, 0.0)
 
 
 def output_kind(graph: nir.NIRGraph, name: str, sources: Sequence[str]) -> str:
@@ -279,6 +285,10 @@ class _Tally:
             out = step[name].out
             known = self.totals.get(name)
             self.totals[name] = out if known is None or readout == "membrane" else known + out
+        self.record(step)
+
+    def record(self, step: Mapping[str, Emission]) -> None:
+        """Add one step to the trace only."""
         for item, per_node in self.traced.items():
             for name, steps in per_node.items():
                 value = step[name].out if item == "spikes" else getattr(step[name], item)
