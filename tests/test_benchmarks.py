@@ -15,6 +15,7 @@ from benchmarks import networks
 from benchmarks.calibrate import calibrated
 from benchmarks.children import ChildError, ChildTimeoutError, answer, child
 from benchmarks.engines import Variant, engine
+from benchmarks.exits import gain, print_summary
 from benchmarks.measure import timed
 from benchmarks.networks import random_spikes
 from benchmarks.prepare import facts
@@ -168,6 +169,20 @@ def test_tables_show_bounds_failures_and_ratios(capsys: pytest.CaptureFixture[st
         "steps, batch 2",
     ):
         assert text in shown
+
+
+def test_the_gain_of_exits_is_paired_by_seed(capsys: pytest.CaptureFixture[str]) -> None:
+    common = {"training_percent": 99.0, "firing_rate": 0.1, "seconds": 2.0}
+    percents = {(0, False): 90.0, (0, True): 92.0, (1, False): 80.0, (1, True): 81.0}
+    rows = [
+        {"seed": seed, "exits": {"weight": 1.0} if exits else None, "test_percent": percent}
+        | common
+        for (seed, exits), percent in percents.items()
+    ]
+    assert gain(rows) == (1.5, 0.5)
+    assert gain(rows[:2]) == (2.0, None)
+    print_summary(rows)
+    assert "+1.50 ± 0.50 (standard error)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,8 @@ def _pieces(value: Any) -> Iterator[bytes]:
             yield from _pieces(item)
     elif hasattr(value, "state_dict"):
         yield from _pieces(value.state_dict())
-        yield from _pieces((value.input, value.steps, repr(getattr(value, "nodes", ""))))
+        parts = [getattr(value, name, None) for name in ("input", "steps", "options")]
+        yield from _pieces((*parts, repr(getattr(value, "nodes", ""))))
     elif hasattr(value, "detach"):
         yield from _pieces(value.detach().numpy())
     elif isinstance(value, type):

@@ -23,6 +23,7 @@ of the rates of the neurons that follow, and have an ordinary residual block aft
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
@@ -115,7 +116,7 @@ def _stages(network: SpikingNetwork) -> list[str]:
 
 
 def _positions(shape: Shape) -> int:
-    return int(np.prod(shape[1:]))
+    return math.prod(shape[1:])
 
 
 class _Branch(nn.Module):
