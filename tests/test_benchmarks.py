@@ -172,7 +172,7 @@ def test_tables_show_bounds_failures_and_ratios(capsys: pytest.CaptureFixture[st
 
 
 def test_the_gain_of_exits_is_paired_by_seed(capsys: pytest.CaptureFixture[str]) -> None:
-    common = {"training_percent": 99.0, "firing_rate": 0.1, "seconds": 2.0}
+    common: dict[str, Any] = {"training_percent": 99.0, "firing_rate": 0.1, "seconds": 2.0}
     percents = {(0, False): 90.0, (0, True): 92.0, (1, False): 80.0, (1, True): 81.0}
     rows = [
         {"seed": seed, "exits": {"weight": 1.0} if exits else None, "test_percent": percent}
