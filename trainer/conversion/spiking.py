@@ -27,13 +27,28 @@ from spikeport.trainer.network.layers import Channels, Dropout, Map, Norm
 from spikeport.trainer.neurons import LIF, Activation
 from spikeport.trainer.rules import GradientRule
 
+_STEEPNESS = 4.0
+"""Of the surrogate at a threshold of 1, as that of other neurons."""
 _PASSING = nn.AvgPool1d | nn.AvgPool2d | nn.Flatten | Channels | Dropout
 """Layers whose output is proportional to their input."""
 
 
 def if_neurons(v_threshold: float, v_init: float) -> LIF:
-    """Integrate-and-fire neurons that subtract theta and fire at u >= theta."""
-    return LIF(1.0, v_threshold, Reset.SUBTRACT, strict=False, v_init=v_init)
+    """Integrate-and-fire neurons that subtract theta and fire at u >= theta.
+
+    In training further, gradients go through the reset, and their surrogate is as wide as theta:
+    the gain of a rate is then about 1 / theta, the slope of the activation. Without the reset, the
+    response of u to a constant input would grow with every step, and gradients with every layer.
+    """
+    return LIF(
+        1.0,
+        v_threshold,
+        Reset.SUBTRACT,
+        detach_reset=False,
+        alpha=_STEEPNESS / v_threshold,
+        strict=False,
+        v_init=v_init,
+    )
 
 
 @torch.no_grad()
