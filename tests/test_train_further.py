@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from spikeport.errors import InputError
 from spikeport.export import QuantizeConfig, read_nir_float
@@ -18,12 +20,15 @@ from spikeport.trainer import (
     TrainConfig,
     checkpoint_of,
     load_checkpoint,
+    measure_accuracy,
     save_checkpoint,
     train,
 )
 from spikeport.trainer.conversion import ConversionConfig, ConversionMethod, convert
+from spikeport.trainer.conversion.spiking import if_neurons
 from spikeport.trainer.loop.distillation import digest
 from spikeport.trainer.module_file import network_from_file
+from spikeport.trainer.neurons import Neurons
 from spikeport.workflow import export_float, prepare_qat, quantize, write_nir
 from tests.helpers.anns import digits, trained_ann
 from tests.helpers.command import Spikeport
@@ -131,6 +136,27 @@ def test_the_network_is_trained_from_its_weights(
     second = network_of(f"{out}2.safetensors")
     assert second.steps == 2
     assert second.provenance["trained_further"] == f"{first}; rate_m, T = 2 (epochs: 1)"
+
+
+@given(v_threshold=st.floats(1e-3, 1e3), steps=st.integers(3, 64))
+@settings(deadline=None)
+def test_the_gain_of_converted_neurons_is_the_slope_of_the_activation(
+    v_threshold: float, steps: int
+) -> None:
+    """1 / theta on average over constant inputs, whatever T is; gradients grow over no layer."""
+    neurons = Neurons(if_neurons(v_threshold, v_threshold / 2), steps, record=True)
+    neurons.advance(torch.linspace(0, v_threshold, 1001)[None], steps)
+    _, gain = neurons.recorded()
+    assert 0.85 < float(gain.mean()) * v_threshold < 1.02
+
+
+def test_training_by_rates_keeps_what_a_deep_network_can() -> None:
+    made = convert(trained_ann(), digits(), ConversionConfig(steps=4, calibration=64, epochs=2))
+    x, y = digits().test_x, digits().test_y
+    before = measure_accuracy(made.network, x, y)
+    config = TrainConfig(steps=4, lr=0.003, epochs=2)
+    model = train(config, digits(), network=made.network).model
+    assert measure_accuracy(model, x, y) > before - 0.02
 
 
 def test_a_run_is_resumed_bit_for_bit(
