@@ -188,7 +188,8 @@ main()
 
 
 @pytest.mark.parametrize(
-    "module", ["typer", "rich.table", "numpy", "spikeport.cli._run", "numba", "llvmlite", "sklearn"]
+    "module",
+    ["typer", "rich.table", "numpy", "spikeport.cli._judge", "numba", "llvmlite", "sklearn"],
 )
 @pytest.mark.parametrize("ignored", [False, True])
 def test_interrupted_while_it_imports(folder: Path, module: str, ignored: bool) -> None:

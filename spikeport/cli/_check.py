@@ -121,11 +121,8 @@ def _opened(path: Path, foreign: Foreign) -> Checkable:
 
 
 def _origin(subject: Checkable) -> dict[str, str]:
-    from spikeport.trainer.loop import Checkpoint
-
-    if isinstance(subject, Checkpoint):
-        subject = subject.model
-    return origin.origin_facts(getattr(subject, "provenance", {}))
+    network = getattr(subject, "model", subject)  # of a checkpoint
+    return origin.origin_facts(getattr(network, "provenance", {}))
 
 
 def _untrained(

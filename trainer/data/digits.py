@@ -5,7 +5,6 @@ Importing it takes longer than everything else that a small network needs togeth
 
 from __future__ import annotations
 
-import gzip
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -85,8 +84,7 @@ def _read() -> tuple[NDArray[Any], NDArray[np.int64]]:
         )
     for folder in package.submodule_search_locations or ():
         if (path := Path(folder) / FILE).is_file():
-            with gzip.open(path, "rt", encoding="ascii") as file:
-                rows = np.loadtxt(file, np.int64, delimiter=",")
+            rows = np.loadtxt(path, np.int64, delimiter=",")
             return rows[:, :-1], rows[:, -1]
     from sklearn.datasets import load_digits  # A version that keeps the file elsewhere
 
