@@ -31,6 +31,7 @@ from spikeport.network import (
 )
 from spikeport.simulators import run_native, run_reference
 from spikeport.simulators.native import neurons, population
+from spikeport.simulators.native.carry import carried
 from spikeport.simulators.native.components import components
 from spikeport.simulators.native.plan import cut, plan_of
 from spikeport.simulators.native.registers import decayed as compiled_decayed
@@ -449,3 +450,16 @@ def test_a_record_that_does_not_fit_is_an_error(
     assert trace is not None
     with pytest.raises(InputError, match=message):
         run_native(network, samples, recorded=change(dict(trace.spikes)))
+
+
+@settings(max_examples=25)
+@given(networks(), st.integers(1, 3))
+def test_no_state_variable_begins_in_another(network: DeployedNetwork, samples: int) -> None:
+    """Not even an empty one: loops would find that they overlap, and compute without vectors."""
+    held = carried(plan_of(network), samples)
+    arrays = [values for variables in held.neurons.values() for values in variables]
+    firsts = [values.ctypes.data for values in arrays]
+    for values, first in zip(arrays, firsts, strict=True):
+        within = [other for other in firsts if first <= other < first + values.nbytes]
+        assert within in ([first], [])
+        assert values.size == 0 or first % 64 == 0

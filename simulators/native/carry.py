@@ -16,11 +16,15 @@ from numpy.typing import NDArray
 
 from spikeport.runs import StreamState
 from spikeport.runs.stream_state import VARIABLES, frozen, select_samples, side_by_side
-from spikeport.simulators.native.layout import channels_first, channels_last
+from spikeport.simulators.native.layout import (
+    aligned,
+    channels_first,
+    channels_last,
+    uninitialised,
+)
 from spikeport.simulators.native.plan import Plan, is_graded
 
 Memory = NDArray[np.uint8]
-_ALIGNED = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +48,21 @@ def carried(plan: Plan, samples: int, memory: Memory | None = None) -> Carried:
     ends = [0]
     for _, _, shape, dtype in slots:
         size = math.prod(shape) * np.dtype(dtype).itemsize
-        ends.append(ends[-1] + size + -size % _ALIGNED)
+        ends.append(ends[-1] + aligned(size))
     if memory is None:
-        memory = np.zeros(ends[-1], np.uint8)
+        memory = uninitialised((ends[-1],), np.uint8)
+        memory[:] = 0
     neurons: dict[str, list[NDArray[Any]]] = {name: [] for name in plan.registers}
     sent = {}
     for (variable, name, shape, dtype), first, last in zip(slots, ends, ends[1:], strict=False):
         count = math.prod(shape)
-        array = memory[first:last].view(dtype)[:count].reshape(shape)
+        # NumPy lets an empty view start where its base does. Compiled loops would find that it
+        # overlaps with the first array, and then handle one neuron at a time.
+        array = (
+            memory[first:last].view(dtype)[:count].reshape(shape)
+            if count
+            else np.empty(shape, dtype)
+        )
         if variable == "sent":
             sent[name] = array
         else:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.network import LOIHI, Conv1d, Conv2d, Dense, Shape, SumPool2d, weighted_shape
-from spikeport.simulators.native.layout import channels_last
+from spikeport.simulators.native.layout import CACHE_LINE, channels_last, uninitialised
 from spikeport.simulators.native.vectors import LANES
 
 STATE_WRAP = LOIHI.state_wrap
@@ -215,10 +215,8 @@ def _settled(table: NDArray[Any]) -> NDArray[Any]:
     rows, width = table.shape
     padded = width + -width % LANES[-1]
     size = rows * padded * table.itemsize
-    large = size >= _LARGE_FROM
-    room = np.empty(size + 2 * _LARGE_PAGE if large else size, np.uint8)
-    start = -room.ctypes.data % _LARGE_PAGE if large else 0
-    settled = room[start : start + size].view(table.dtype).reshape(rows, padded)
+    unit = _LARGE_PAGE if size >= _LARGE_FROM else CACHE_LINE
+    settled = uninitialised((rows, padded), table.dtype, unit)
     settled[:, :width] = table
     settled[:, width:] = 0
     return settled

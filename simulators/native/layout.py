@@ -1,4 +1,4 @@
-"""The internal order of neurons: channels last, rows padded to whole masks.
+"""The internal order of neurons: channels last, rows padded to whole masks, at cache lines.
 
 A neuron (c, y, x) of a population (C, H, W) is at (y * W + x) * C + c, so that the contribution of
 one source to one position of a convolution is contiguous; (C, L) is like (C, 1, L), (N,) unchanged.
@@ -14,6 +14,26 @@ from numpy.typing import NDArray
 
 from spikeport.network import Shape
 from spikeport.simulators.native.vectors import MASK
+
+
+CACHE_LINE = 64
+
+
+def aligned(size: int) -> int:
+    """`size` bytes rounded up to whole cache lines."""
+    return size + -size % CACHE_LINE
+
+
+def uninitialised(shape: tuple[int, ...], kind: Any, unit: int = CACHE_LINE) -> NDArray[Any]:
+    """An array that begins at a multiple of `unit` bytes and has whole units of memory.
+
+    At a cache line, fewer of its vectors extend over two.
+    """
+    dtype = np.dtype(kind)
+    size = math.prod(shape) * dtype.itemsize
+    room = np.empty(size + 2 * unit, np.uint8)
+    first = -room.ctypes.data % unit
+    return room[first : first + size].view(dtype).reshape(shape)
 
 
 def padded(size: int) -> int:

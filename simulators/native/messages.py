@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.network import AnyPopulation, Input, Shape
-from spikeport.simulators.native.layout import channels_last, padded
+from spikeport.simulators.native.layout import channels_last, padded, uninitialised
 from spikeport.simulators.native.plan import is_graded
 
 
@@ -38,7 +38,7 @@ def make_buffer(
     graded, before = is_graded(part), 0 if static else delay
     width = part.size if graded else padded(part.size)
     shape = (samples, 1 if static else before + block, width)
-    messages = np.empty(shape, np.int32 if graded else np.uint8)
+    messages = uninitialised(shape, np.int32 if graded else np.uint8)
     messages[:, :, part.size :] = 0
     return MessageBuffer(messages, before, static, graded, part.shape, part.size)
 

@@ -13,6 +13,7 @@ from spikeport.simulators.native.carry import Carried, Memory, carried, start_af
 from spikeport.simulators.native.currents import piece_size
 from spikeport.simulators.native.delivery import Bound
 from spikeport.simulators.native.frames import RECEIVED, Int32
+from spikeport.simulators.native.layout import uninitialised
 from spikeport.simulators.native.loops import BoundLoop, bind_loop
 from spikeport.simulators.native.messages import MessageBuffer, make_buffer
 from spikeport.simulators.native.plan import Plan
@@ -125,7 +126,7 @@ def _make(plan: Plan, samples: int, block: int, static: frozenset[str], replay: 
         if not stream.static and (replay or name not in own)
     }
     streams = [*received_from.values(), *(own.values() if replay else ())]
-    received = np.empty(RECEIVED, np.int32)
+    received = uninitialised((RECEIVED,), np.int32)
     loops = {
         name: bind_loop(plan, name, received_from, own[name], held.neurons[name], received)
         for name in plan.order
