@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from spikeport.network import Shape
 from spikeport.simulators.native.vectors import MASK
 
-
 CACHE_LINE = 64
 
 
