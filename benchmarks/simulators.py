@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     print("\n".join(machine_lines(limits, threads)), flush=True)
     report: dict[str, Any] = {
-        "machine": {"processor": _processor(), "cores": os.cpu_count(), **limits},
+        "machine": {"processor": processor(), "cores": os.cpu_count(), **limits},
         "settings": {
             "processor": chosen.processor,
             "threads": threads,
@@ -183,7 +183,8 @@ def _missing(simulators: Iterable[str]) -> Iterable[tuple[str, str]]:
                 yield name, f"{status.reason}; to fix: {status.fix}"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -16,12 +16,12 @@ from spikeport.network import ReadoutKind
 from spikeport.runs import ResetSchedule, Trace
 from spikeport.simulators.native.carry import Memory, start_afresh
 from spikeport.simulators.native.currents import constant_currents
-from spikeport.simulators.native.kernels import tally, tally_values
 from spikeport.simulators.native.layout import channels_first
 from spikeport.simulators.native.messages import enter, keep_last
+from spikeport.simulators.native.plan import Key
 from spikeport.simulators.native.population import ChunkRun, run_steps
 from spikeport.simulators.native.replay import Spikes
-from spikeport.simulators.native.state import Key, State, Tally
+from spikeport.simulators.native.state import State
 from spikeport.simulators.results import keep
 
 
@@ -31,14 +31,14 @@ class Chunk(NamedTuple):
     Attributes:
         sent: messages of each neuron of a source that arrive after d steps within the chunk, in the
             internal order: (1, N), or (B, N) if it is read out.
-        totals: the same weighted by each row of `Plan.reached`.
+        totals: the same weighted by the rows of all of `Plan.reached`.
         scores: per readout population, (B, N).
         updates: per population, see `EventCounts`.
         memory: of what later steps depend on, if an initial one was given.
     """
 
     sent: Mapping[Key, NDArray[np.int64]]
-    totals: Mapping[Key, Sequence[int]]
+    totals: Sequence[int]
     scores: Mapping[str, NDArray[np.int64]]
     updates: Mapping[str, int]
     memory: Memory | None
@@ -68,10 +68,6 @@ def run_chunk(
     plan, order = state.plan, state.plan.components
     given = {**inputs, **recorded} if recorded else inputs
     run = _start(state, given, trace, before)
-    counts = [
-        (one, np.zeros((one.rows, one.few.size), np.int64), np.zeros(len(one.reached), np.int64))
-        for one in state.tallies
-    ]
     if recorded is not None:
         order = [((name,), False) for name in plan.order]
     for begin, stop in _blocks(steps, block, passed, resets):
@@ -86,18 +82,17 @@ def run_chunk(
                     run_steps(run, name, turn, begin)
         if trace is not None:
             _record_spikes(state, trace, now)
-        for one, count, total in counts:
-            _count(one, count, total, begin, stop, steps)
+        state.counters.add(begin, stop, steps)
         for stream in state.delayed:
             keep_last(stream, stop - begin)
     for name, kept in state.carried.sent.items():
         stream = state.received_from[name]
         if not stream.static:
             kept[:] = stream.messages[:, : stream.before, : stream.size]
-    sent = {one.key: count for one, count, _ in counts}
+    sent, totals = state.counters.read()
     return Chunk(
         sent,
-        {one.key: total.tolist() for one, _, total in counts},
+        totals,
         {
             r.population: channels_first(
                 sent[r.population, 0]
@@ -140,30 +135,6 @@ def _record_spikes(state: State, trace: Trace, now: range) -> None:
         keep(trace, name, slice(now.start, now.stop), spikes=shown)
 
 
-def _count(
-    one: Tally,
-    count: NDArray[np.int64],
-    total: NDArray[np.int64],
-    begin: int,
-    stop: int,
-    steps: int,
-) -> None:
-    """Add the messages that arrive in steps begin..stop - 1 of a chunk of `steps`."""
-    stream = one.stream
-    if stream.static and begin > 0:
-        return
-    first = 0 if stream.static else stream.before - one.key[1]
-    last = first + (1 if stream.static else stop - begin)
-    if stream.graded:
-        tally_values(stream.messages, first, last, one.digits, count, one.reached, total)
-    else:
-        tally(stream.messages, first, last, one.few, count, one.reached, total)
-    if stream.static:
-        times = max(steps - one.key[1], 0)
-        count *= times
-        total *= times
-
-
 def _blocks(
     steps: int, block: int, passed: int, resets: ResetSchedule | None
 ) -> Iterator[tuple[int, int]]:
@@ -193,10 +164,7 @@ def merged(chunks: Sequence[Chunk]) -> Chunk:
 
     return Chunk(
         {key: added(np.concatenate([c.sent[key] for c in chunks])) for key in first.sent},
-        {
-            key: [sum(each) for each in zip(*(c.totals[key] for c in chunks), strict=True)]
-            for key in first.totals
-        },
+        [sum(each) for each in zip(*(c.totals for c in chunks), strict=True)],
         {name: np.concatenate([c.scores[name] for c in chunks]) for name in first.scores},
         {name: sum(c.updates[name] for c in chunks) for name in first.updates},
         None,

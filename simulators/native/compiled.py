@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numba
+from numba.core.caching import FunctionCache
 from numba.extending import overload
 
 P = ParamSpec("P")
@@ -64,14 +65,29 @@ def chosen_by_type(
     return decorate
 
 
+class _Cache(FunctionCache):
+    """numba's cache on disk, without preparing numba to compile where nothing is compiled.
+
+    That takes 0.3 s, more than all else that a small run needs of numba. What is not in the cache
+    is compiled, and numba then prepares itself.
+    """
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The compiled function of a signature; None if there is none."""
+        with self._guard_against_spurious_io_errors():
+            return cast(Any, self)._load_overload(sig, target_context)
+
+
 def _cached(function: Callable[P, R], options: dict[str, Any]) -> Callable[P, R]:
     # numba names the file after the function and tracks only the source of its own module.
     function.__qualname__ = f"{function.__qualname__}_{_sources()}"
     uncached = cast(Callable[P, R], numba.njit(**options)(function))
+    made: Any = numba.njit(**options)(function)
     try:
-        chosen = cast(Callable[P, R], numba.njit(**options, cache=True)(function))
+        made._cache = cast(Any, _Cache)(function)
     except RuntimeError:
         return uncached
+    chosen = cast(Callable[P, R], made)
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -27,11 +27,8 @@ from spikeport.simulators.native.events import (
 from spikeport.simulators.native.frames import kept_loop, kept_rows
 from spikeport.simulators.native.neurons import neuron_loop
 from spikeport.simulators.native.sums import add_products, add_rows
-from spikeport.simulators.native.vectors import bit_count
 
 Int32 = NDArray[np.int32]
-
-_BYTE_MAX = 255
 
 
 @part
@@ -230,64 +227,3 @@ def advance(kind: str, variant: tuple[bool, ...], biased: bool) -> Callable[...,
         return touched
 
     return kernel(run)
-
-
-@part
-def _weigh(count: NDArray[np.int64], weights: NDArray[np.int64], totals: NDArray[np.int64]) -> None:
-    """Set totals[k] to the sum over b and i of count[b, i] * weights[k, i]."""
-    for k in range(totals.size):
-        total = np.int64(0)
-        for b in range(count.shape[0]):
-            for i in range(count.shape[1]):
-                total += count[b, i] * weights[k, i]
-        totals[k] = total
-
-
-@kernel
-def tally(
-    spikes: NDArray[np.uint8],
-    first: int,
-    stop: int,
-    few: NDArray[np.uint8],
-    count: NDArray[np.int64],
-    weights: NDArray[np.int64],
-    totals: NDArray[np.int64],
-) -> None:
-    """Add spikes (B, steps, padded N) of steps first..stop - 1 to `count`, (B, N) or (1, N).
-
-    Sets totals[k] to the sum of all counts so far, each times that of its neuron in weights[k].
-    `few` is a buffer of shape (N,).
-    """
-    size = few.size
-    for b in range(spikes.shape[0]):
-        row = count[min(b, count.shape[0] - 1)]
-        for begin in range(first, stop, _BYTE_MAX):
-            for i in range(size):
-                few[i] = 0
-            for t in range(begin, min(begin + _BYTE_MAX, stop)):
-                received_from = spikes[b, t]
-                for i in range(size):
-                    few[i] += received_from[i]
-            for i in range(size):
-                row[i] += few[i]
-    _weigh(count, weights, totals)
-
-
-@kernel
-def tally_values(
-    values: Int32,
-    first: int,
-    stop: int,
-    digits: bool,
-    count: NDArray[np.int64],
-    weights: NDArray[np.int64],
-    totals: NDArray[np.int64],
-) -> None:
-    """The same for integers: 1 for each that is not 0, or its binary `digits` that are 1."""
-    for b in range(values.shape[0]):
-        row = count[min(b, count.shape[0] - 1)]
-        for t in range(first, stop):
-            sent = values[b, t]
-            for i in range(row.size):
-                row[i] += bit_count(np.uint64(sent[i])) if digits else np.int64(sent[i] != 0)
-    _weigh(count, weights, totals)

@@ -32,7 +32,8 @@ def uninitialised(shape: tuple[int, ...], kind: Any, unit: int = CACHE_LINE) -> 
     size = math.prod(shape) * dtype.itemsize
     room = np.empty(size + 2 * unit, np.uint8)
     first = -room.ctypes.data % unit
-    return room[first : first + size].view(dtype).reshape(shape)
+    array: NDArray[Any] = room[first : first + size].view(dtype).reshape(shape)
+    return array
 
 
 def padded(size: int) -> int:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -30,6 +31,9 @@ from spikeport.simulators.native.neurons import compiled_model
 ACTIVATION_SHIFT = LOIHI.activation_shift
 STATE_WRAP = LOIHI.state_wrap
 
+Key = tuple[str, int]
+"""A source and a delay d."""
+
 _MOST_SAMPLES = 128
 _WITHIN = STATE_WRAP >> ACTIVATION_SHIFT
 
@@ -42,7 +46,6 @@ class Plan:
 
     Attributes:
         parts, populations: inputs and populations, and only the latter, by name.
-        inputs: their names.
         sizes: of the populations.
         order: of the populations.
         components: see `components.components`, and whether their members take turns step by
@@ -51,7 +54,7 @@ class Plan:
         reached: per source and delay, in the internal order of the source, a row of ones, and for
             each of its connections with that delay the non-zero and the stored synapses that a
             message reaches (see `fan_out`).
-        counted: per such connection, its key in `reached` and the first of its two rows.
+        counted: per field of `EventCounts` and name, its row among those of all of `reached`.
         incoming: per population, connections with weights.
         delays: per part, those of its connections with weights, and 0.
         bias: per population that has any, its own bias current, (1, 1, N).
@@ -64,14 +67,13 @@ class Plan:
 
     parts: Mapping[str, Input | AnyPopulation]
     populations: Mapping[str, AnyPopulation]
-    inputs: tuple[str, ...]
     sizes: Mapping[str, int]
     order: tuple[str, ...]
     readouts: tuple[Readout, ...]
     components: list[tuple[Component, bool]]
     deliveries: Mapping[str, Delivery]
-    reached: Mapping[tuple[str, int], NDArray[np.int64]]
-    counted: Mapping[str, tuple[tuple[str, int], int]]
+    reached: Mapping[Key, NDArray[np.int64]]
+    counted: Mapping[str, Mapping[str, int]]
     incoming: Mapping[str, list[WeightedConnection]]
     delays: Mapping[str, tuple[int, ...]]
     bias: Mapping[str, NDArray[np.int32]]
@@ -97,19 +99,18 @@ def plan_of(network: DeployedNetwork) -> Plan:
 def make_plan(network: DeployedNetwork) -> Plan:
     """Prepare a network."""
     require_loihi(network, "the native simulator")
-    deliveries, counted = {}, {}
+    deliveries, placed = {}, {}
     rows = {(name, 0): [np.ones(part.size, np.int64)] for name, part in network.sources.items()}
     for c in network.weighted_connections:
         source, target = network.sources[c.source].shape, network.by_name[c.target].shape
         deliveries[c.name] = delivery(c, source, target, network.message_range(c.source))
         key = c.source, c.delay
         reached = rows.setdefault(key, [rows[c.source, 0][0]])
-        counted[c.name] = key, len(reached)
+        placed[c.name] = key, len(reached)
         reached += (channels_last(count, source) for count in fan_out(c, source))
     return Plan(
         parts=dict(network.sources),
         populations=dict(network.by_name),
-        inputs=tuple(part.name for part in network.inputs),
         sizes={part.name: part.size for part in network.populations},
         order=network.order,
         readouts=network.readouts,
@@ -118,7 +119,7 @@ def make_plan(network: DeployedNetwork) -> Plan:
         ],
         deliveries=deliveries,
         reached={key: np.array(each, np.int64) for key, each in rows.items()},
-        counted=counted,
+        counted=_counted(network, rows, placed),
         incoming={name: list(network.weighted_into(name)) for name in network.order},
         delays={
             name: tuple(sorted({0} | {c.delay for c in network.weighted_from(name)}))
@@ -142,6 +143,23 @@ def make_plan(network: DeployedNetwork) -> Plan:
         needs={},
         idle=[],
     )
+
+
+def _counted(
+    network: DeployedNetwork,
+    rows: Mapping[Key, Sequence[NDArray[np.int64]]],
+    placed: Mapping[str, tuple[Key, int]],
+) -> dict[str, dict[str, int]]:
+    """See `Plan.counted`, given the rows of each key, and those of connections."""
+    first = dict(zip(rows, accumulate(map(len, rows.values()), initial=0), strict=False))
+    connected = {name: (first[key], first[key] + row) for name, (key, row) in placed.items()}
+    return {
+        "spikes": {p.name: first[p.name, 0] for p in network.populations},
+        "input_events": {p.name: first[p.name, 0] for p in network.inputs},
+        "messages": {name: one for name, (one, _) in connected.items()},
+        "synaptic_events": {name: row for name, (_, row) in connected.items()},
+        "synaptic_events_all": {name: row + 1 for name, (_, row) in connected.items()},
+    }
 
 
 def _reach(network: DeployedNetwork, deliveries: Mapping[str, Delivery], name: str) -> int:

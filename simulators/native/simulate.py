@@ -188,18 +188,16 @@ def _in_shape(count: NDArray[np.int64], shape: Shape) -> NDArray[np.int64]:
 
 
 def _event_counts(plan: Plan, whole: Chunk, samples: int, steps: int) -> EventCounts:
-    totals, counted = whole.totals, plan.counted.items()
-    visited = samples * steps
+    totals, visited = whole.totals, samples * steps
     return EventCounts(
         samples=samples,
         steps=steps,
-        spikes={name: totals[name, 0][0] for name in plan.populations},
         visits={name: size * visited for name, size in plan.sizes.items()},
         updates=whole.updates,
-        input_events={name: totals[name, 0][0] for name in plan.inputs},
-        messages={name: totals[key][0] for name, (key, _) in counted},
-        synaptic_events={name: totals[key][row] for name, (key, row) in counted},
-        synaptic_events_all={name: totals[key][row + 1] for name, (key, row) in counted},
+        **{
+            field: {name: totals[row] for name, row in rows.items()}
+            for field, rows in plan.counted.items()
+        },
     )
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from spikeport.network import Coding, Input, ReadoutKind
 from spikeport.simulators.native.carry import Carried, Memory, carried, start_afresh
+from spikeport.simulators.native.counting import Counters, counters
 from spikeport.simulators.native.currents import piece_size
 from spikeport.simulators.native.delivery import Bound
 from spikeport.simulators.native.frames import RECEIVED, Int32
@@ -18,31 +17,8 @@ from spikeport.simulators.native.loops import BoundLoop, bind_loop
 from spikeport.simulators.native.messages import MessageBuffer, make_buffer
 from spikeport.simulators.native.plan import Plan
 
-Key = tuple[str, int]
-"""A source and a delay d."""
-
 _IDLE_BYTES = 8 << 20
 _MOST_IDLE = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Tally:
-    """Messages of a source to be counted as they arrive after a delay.
-
-    Attributes:
-        key: source and delay.
-        rows: B if they are counted for each sample, otherwise 1.
-        few: buffer for counting spikes, (N,).
-        digits: each binary digit that is 1 is a message.
-        reached: see `Plan`.
-    """
-
-    key: Key
-    stream: MessageBuffer
-    rows: int
-    few: NDArray[np.uint8]
-    digits: bool
-    reached: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,7 +53,7 @@ class State:
     delayed: Sequence[MessageBuffer]
     loops: Mapping[str, BoundLoop]
     bound: Mapping[str, Bound]
-    tallies: Sequence[Tally]
+    counters: Counters
     scratch: Int32
     nbytes: int
 
@@ -154,26 +130,9 @@ def _make(plan: Plan, samples: int, block: int, static: frozenset[str], replay: 
         bound={
             c.name: plan.deliveries[c.name].bind(received_from[c.source].graded) for c in outside
         },
-        tallies=list(_tallies(plan, samples, received_from, own)),
+        counters=counters(plan, samples, received_from, own),
         scratch=scratch,
         nbytes=2 * held.memory.nbytes
         + scratch.nbytes
         + sum(stream.messages.nbytes for stream in streams),
     )
-
-
-def _tallies(
-    plan: Plan,
-    samples: int,
-    received_from: Mapping[str, MessageBuffer],
-    own: Mapping[str, MessageBuffer],
-) -> Iterator[Tally]:
-    """One for every source and every delay of its connections."""
-    single = {r.population for r in plan.readouts if r.kind is ReadoutKind.SPIKES}
-    for name, part in plan.parts.items():
-        stream = own.get(name, received_from[name])
-        digits = isinstance(part, Input) and part.coding is Coding.BINARY
-        few = np.empty(part.size, np.uint8)
-        for delay in plan.delays[name]:
-            rows = samples if delay == 0 and name in single else 1
-            yield Tally((name, delay), stream, rows, few, digits, plan.reached[name, delay])
