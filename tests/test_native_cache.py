@@ -25,10 +25,19 @@ print(run_native(network, [[1]], threads=1).scores["p"][0, 0])
 """
 
 
-def run_with_cache(folder: Path) -> str:
+NEVER_PREPARED = """
+from numba.core.base import BaseContext
+def refuse(context):
+    raise RuntimeError("numba prepares itself to compile")
+BaseContext.refresh = refuse
+"""
+
+
+def run_with_cache(folder: Path | None, before: str = "") -> str:
+    """The score of a small run with the cache in `folder`, or where it usually is."""
     result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SMALL_RUN],
-        env=os.environ | {"NUMBA_CACHE_DIR": str(folder)},
+        [sys.executable, "-W", "error", "-c", before + SMALL_RUN],
+        env=os.environ | ({} if folder is None else {"NUMBA_CACHE_DIR": str(folder)}),
         capture_output=True,
         text=True,
         timeout=120,
@@ -49,6 +58,12 @@ def test_a_damaged_compiler_cache_does_no_harm(tmp_path: Path) -> None:
         for file in files:
             file.write_bytes(file.read_bytes()[:keep])
         assert run_with_cache(damaged) == "7"
+
+
+def test_cached_kernels_are_loaded_without_preparing_numba_to_compile() -> None:
+    """That takes longer than all else that a small run needs of numba."""
+    assert run_with_cache(None) == "7"
+    assert run_with_cache(None, NEVER_PREPARED) == "7"
 
 
 def test_a_kernel_without_a_place_for_its_cache_still_runs() -> None:
