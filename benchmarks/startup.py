@@ -77,11 +77,13 @@ def _measured(roots: Sequence[Path], words: Sequence[str], repeats: int) -> list
 
 def _seconds(root: Path, words: Sequence[str]) -> Seconds:
     """Wall-clock and processor seconds of one process with the code of a checkout."""
+    environment = os.environ | {"PYTHONPATH": str(root)}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # or all sources are compiled every time
     before = time.perf_counter()
     process = subprocess.Popen(
         [sys.executable, *words],
         cwd=root,
-        env=os.environ | {"PYTHONPATH": str(root)},
+        env=environment,
         stdout=subprocess.DEVNULL,
     )
     _, status, used = os.wait4(process.pid, 0)
