@@ -30,7 +30,7 @@ from spikeport.network import (
     require_lif_populations,
 )
 from spikeport.simulators import run_native, run_reference
-from spikeport.simulators.native import neurons, population
+from spikeport.simulators.native import neurons, population, state
 from spikeport.simulators.native.carry import carried
 from spikeport.simulators.native.components import components
 from spikeport.simulators.native.plan import cut, plan_of
@@ -463,3 +463,17 @@ def test_no_state_variable_begins_in_another(network: DeployedNetwork, samples: 
         within = [other for other in firsts if first <= other < first + values.nbytes]
         assert within in ([first], [])
         assert values.size == 0 or first % 64 == 0
+
+
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_chunks_of_a_run_share_large_states_and_leave_none(
+    monkeypatch: pytest.MonkeyPatch, data: st.DataObject
+) -> None:
+    monkeypatch.setattr(state, "_IDLE_BYTES", 0)
+    network = data.draw(networks())
+    samples = data.draw(samples_for(network))
+    expected = run_reference(network, samples, record=ALL)
+    run = run_native(network, samples, record=ALL, threads=1, memory_bytes=1)
+    assert_equal_runs(run, expected)
+    assert plan_of(network).idle == []

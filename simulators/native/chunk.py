@@ -34,7 +34,7 @@ class Chunk(NamedTuple):
         totals: the same weighted by the rows of all of `Plan.reached`.
         scores: per readout population, (B, N).
         updates: per population, see `EventCounts`.
-        memory: of what later steps depend on, if an initial one was given.
+        memory: of what later steps depend on, if asked for.
     """
 
     sent: Mapping[Key, NDArray[np.int64]]
@@ -51,9 +51,10 @@ def run_chunk(
     block: int,
     trace: Trace | None,
     recorded: Spikes | None,
-    before: Memory | None = None,
+    *,
     passed: int = 0,
     resets: ResetSchedule | None = None,
+    pauses: bool = False,
 ) -> Chunk:
     """Run all samples of `inputs` together and fill the arrays of `trace`.
 
@@ -61,13 +62,13 @@ def run_chunk(
         steps: T.
         block: number of steps to run at once, at most that of the state.
         recorded: spikes that connections carry instead of the computed ones.
-        before: memory of these samples to continue from, instead of starting at step 0.
         passed: steps before the first one.
         resets: when neurons start afresh, besides step 0.
+        pauses: whether the memory of these samples is part of the result.
     """
     plan, order = state.plan, state.plan.components
     given = {**inputs, **recorded} if recorded else inputs
-    run = _start(state, given, trace, before)
+    run = _start(state, given, trace)
     if recorded is not None:
         order = [((name,), False) for name in plan.order]
     for begin, stop in _blocks(steps, block, passed, resets):
@@ -103,16 +104,13 @@ def run_chunk(
             for r in plan.readouts
         },
         run.updates,
-        None if before is None else state.carried.memory.copy(),
+        state.carried.memory.copy() if pauses else None,
     )
 
 
-def _start(
-    state: State, given: Mapping[str, NDArray[Any]], trace: Trace | None, before: Memory | None
-) -> ChunkRun:
-    """Bring neurons, messages and static inputs to where they are before the chunk."""
+def _start(state: State, given: Mapping[str, NDArray[Any]], trace: Trace | None) -> ChunkRun:
+    """Bring messages and static inputs to where they are before the chunk."""
     plan, static = state.plan, state.static
-    state.carried.memory[:] = state.initial if before is None else before
     for name, kept in state.carried.sent.items():
         for streams in (state.received_from, state.own):
             stream = streams.get(name)

@@ -35,6 +35,8 @@ Key = tuple[str, int]
 """A source and a delay d."""
 
 _MOST_SAMPLES = 128
+_CACHED = 2 << 20
+"""Bytes about as many as the second-level cache of a core holds."""
 _WITHIN = STATE_WRAP >> ACTIVATION_SHIFT
 
 
@@ -62,6 +64,8 @@ class Plan:
         registers: per population, its state variables with their initial values.
         dynamics, variants: per population, the constants of its compiled step.
         needs: see `cut`.
+        enough: memory of a chunk, in bytes, beyond which larger ones are not faster: what caches
+            hold, but more than the weights, which are read again for each chunk.
         idle: what earlier runs have left for later ones, see `state.borrowed`.
     """
 
@@ -82,6 +86,7 @@ class Plan:
     dynamics: Mapping[str, Any]
     variants: Mapping[str, tuple[bool, ...]]
     needs: dict[tuple[frozenset[str], bool], tuple[int, int]]
+    enough: int
     idle: list[Any]
 
 
@@ -141,6 +146,7 @@ def make_plan(network: DeployedNetwork) -> Plan:
             for p in network.populations
         },
         needs={},
+        enough=max(_CACHED, 2 * sum(c.weight.size for c in network.weighted_connections)),
         idle=[],
     )
 
@@ -193,7 +199,7 @@ def cut(
     share: int,
     replay: bool,
 ) -> tuple[int, int]:
-    """Samples and steps to compute at once in about `memory_bytes`; at least one of each.
+    """Samples and steps to compute at once in about `memory_bytes` at most; at least one of each.
 
     Args:
         steps: T.
@@ -203,6 +209,7 @@ def cut(
     if (static, replay) not in plan.needs:
         plan.needs[static, replay] = _needs(plan, static, replay)
     fixed, per_step = plan.needs[static, replay]
+    memory_bytes = min(memory_bytes, plan.enough)
     at_once = max(min((memory_bytes - fixed) // max(per_step, 1), steps), 1)
     samples = memory_bytes // (fixed + at_once * per_step)
     return max(min(samples, share, _MOST_SAMPLES), 1), at_once

@@ -32,12 +32,12 @@ from spikeport.simulators.native.chunk import Chunk, merged, run_chunk
 from spikeport.simulators.native.layout import channels_first
 from spikeport.simulators.native.plan import Plan, cut, plan_of
 from spikeport.simulators.native.replay import Spikes, check_recorded, check_replayed
-from spikeport.simulators.native.state import borrow, give_back
+from spikeport.simulators.native.state import borrow, drop_large, give_back
 from spikeport.simulators.results import empty_trace, narrowed
 from spikeport.version import __version__
 
 MEMORY_BYTES = 64 << 20
-"""Memory for state and input copies of the samples computed at once; more is not faster."""
+"""Memory for state and input copies of the samples computed at once, at most."""
 
 
 def run_native(
@@ -62,7 +62,8 @@ def run_native(
             then carry these, each population computes its own spikes from them, and the run is
             valid only if all are equal, so that its counts are those of the recorded spikes.
         progress: called with (samples done, samples in all).
-        memory_bytes: samples are computed in chunks that need about this much besides the results.
+        memory_bytes: samples are computed in chunks that need about this much at most, besides
+            the results.
         resets: when neurons start afresh, besides step 0.
 
     Raises:
@@ -147,16 +148,22 @@ def run_plan(
             view = None if trace is None else _view(trace, part)
             carried = None if recorded is None else {n: s[:, part] for n, s in recorded.items()}
         memory = None if before is None else before.memories[part.start // at_once]
-        state = borrow(plan, part.stop - part.start, block, static, replay)
-        chunk = run_chunk(state, taken, steps, block, view, carried, memory, passed, resets)
+        state = borrow(plan, part.stop - part.start, block, static, replay, memory)
+        chunk = run_chunk(
+            *(state, taken, steps, block, view, carried),
+            passed=passed, resets=resets, pauses=memory is not None,
+        )  # fmt: skip
         give_back(state)
         return chunk
 
     chunks = []
-    for chunk in _each(threads, run_part, parts):
-        chunks.append(chunk)
-        if progress is not None:
-            progress(parts[len(chunks) - 1].stop, count)
+    try:
+        for chunk in _each(threads, run_part, parts):
+            chunks.append(chunk)
+            if progress is not None:
+                progress(parts[len(chunks) - 1].stop, count)
+    finally:
+        drop_large(plan)
     if recorded is not None and trace is not None:
         check_replayed(network, trace.spikes, recorded)
     whole = merged(chunks)

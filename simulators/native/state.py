@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -31,7 +32,6 @@ class State:
         static: inputs that are the same in every step.
         replay: whether connections carry other spikes than the computed ones.
         carried: what later steps depend on.
-        initial: its memory before step 0.
         received_from: per source, the messages carried by connections.
         own: per population, the messages it computes; the same buffers except in a replay.
         given: per input that is not static, and in a replay per population, its messages.
@@ -46,7 +46,6 @@ class State:
     static: frozenset[str]
     replay: bool
     carried: Carried
-    initial: Memory
     received_from: Mapping[str, MessageBuffer]
     own: Mapping[str, MessageBuffer]
     given: Mapping[str, MessageBuffer]
@@ -58,11 +57,37 @@ class State:
     nbytes: int
 
 
-def borrow(plan: Plan, samples: int, block: int, static: frozenset[str], replay: bool) -> State:
+def borrow(
+    plan: Plan,
+    samples: int,
+    block: int,
+    static: frozenset[str],
+    replay: bool,
+    before: Memory | None,
+) -> State:
     """A state for chunks run in blocks of up to `block` steps; one of an earlier run, or a new one.
 
-    For the arguments see `State`.
+    For the other arguments see `State`.
+
+    Args:
+        before: what it continues from; step 0 if None.
     """
+    state = _idle(plan, samples, block, static, replay)
+    if state is None:
+        state = _make(plan, samples, block, static, replay)
+    elif before is None:
+        start_afresh(plan, state.carried.neurons)
+        for values in state.carried.sent.values():
+            values[:] = 0
+    if before is not None:
+        state.carried.memory[:] = before
+    return state
+
+
+def _idle(
+    plan: Plan, samples: int, block: int, static: frozenset[str], replay: bool
+) -> State | None:
+    """One that fits, which is then no longer idle."""
     state: State
     for state in tuple(plan.idle):
         if (
@@ -76,14 +101,22 @@ def borrow(plan: Plan, samples: int, block: int, static: frozenset[str], replay:
             except ValueError:  # another thread was faster
                 continue
             return state
-    return _make(plan, samples, block, static, replay)
+    return None
 
 
 def give_back(state: State) -> None:
-    """Leave a state to later runs of the network, unless it is large."""
+    """Leave a state to later chunks of the network."""
     idle = state.plan.idle
-    if state.nbytes <= _IDLE_BYTES and len(idle) < _MOST_IDLE:
+    if len(idle) < _MOST_IDLE:
         idle.append(state)
+
+
+def drop_large(plan: Plan) -> None:
+    """Leave only small states to later runs."""
+    for state in tuple(plan.idle):
+        if state.nbytes > _IDLE_BYTES:
+            with contextlib.suppress(ValueError):  # another thread was faster
+                plan.idle.remove(state)
 
 
 def _make(plan: Plan, samples: int, block: int, static: frozenset[str], replay: bool) -> State:
@@ -121,7 +154,6 @@ def _make(plan: Plan, samples: int, block: int, static: frozenset[str], replay: 
         static=static,
         replay=replay,
         carried=held,
-        initial=held.memory.copy(),
         received_from=received_from,
         own=own,
         given=given,
@@ -132,7 +164,7 @@ def _make(plan: Plan, samples: int, block: int, static: frozenset[str], replay: 
         },
         counters=counters(plan, samples, received_from, own),
         scratch=scratch,
-        nbytes=2 * held.memory.nbytes
+        nbytes=held.memory.nbytes
         + scratch.nbytes
         + sum(stream.messages.nbytes for stream in streams),
     )
