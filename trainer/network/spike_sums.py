@@ -4,9 +4,9 @@
 
 A dense convolution spends as much on a 0 as on a 1. Here, the spikes of 64 channels at a position
 are the bits of a word, and each adds a row of 64 weights to sums in registers. Rows are added by
-position in the window, then by channel, as oneDNN (of torch 2.13) does with AVX-512. The products
-with 0 that it also adds change nothing, so both give the same bits there; elsewhere they may differ
-by rounding.
+position in the window, then by channel, as oneDNN (of torch 2.13) does with AVX-512 and AVX2. The
+products with 0 that it also adds change nothing, so both give the same bits there; elsewhere they
+may differ by rounding.
 """
 
 from __future__ import annotations
