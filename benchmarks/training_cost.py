@@ -4,16 +4,20 @@
 
 Each row is measured in a separate process. A step is forward, backward and optimizer; all rules
 share layers, fused neuron loops, batches and memory format (channels last). "vs BPTT" is the time
-of the
-BPTT step of the same mode divided by that of the row: both are timed alternately in one process, so
-that other load on the machine has little effect. `chip` trains the quantized network in its own
-integers and is compared with BPTT of the original network; its spiking pass is timed alternately
-with the float one in the same way.
+of the BPTT step of the same mode divided by that of the row: both are timed alternately in one
+process, so that other load on the machine has little effect. `chip` trains the quantized network in
+its own integers and is compared with BPTT of the original network; its spiking pass is timed
+alternately with the float one in the same way.
+
+`--rules checkpoint spikingjelly memopt_blocks memopt_layers` measures BPTT with less memory
+(`benchmarks/checkpointing.py`): torch's checkpointing on the same layers, and the same network of
+SpikingJelly's layers, plain and with the checkpoints and packed spikes of its `memopt`.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import statistics
@@ -27,6 +31,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.checkpointing import PEERS, Checkpointed, Jelly, available, peer
 from benchmarks.children import ChildError, answer, exit_on_terminate
 from benchmarks.processors import OWN, PROCESSORS, limit_to
 from benchmarks.table import print_table
@@ -56,7 +61,7 @@ COLUMNS = (
 )  # fmt: skip
 NOTES = """
 step         seconds of forward, backward and optimizer, median of the repeats
-saved        size of what autograd keeps for the backward pass, without weights and the batch
+saved        size of what is kept for the backward pass, without weights and the batch
 peak memory  of the process (or device), beyond network, batch and optimizer
 spiking pass the chip's exact integer pass relative to the float pass, without gradients
 """.strip()
@@ -76,12 +81,15 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     torch.set_num_threads(job["threads"])
     device = torch.device(job["device"])
     built = build(job["network"], job["steps"]).to(device).train()
-    net: AnyNetwork = built
+    net: Trained = built
     x = (torch.randn(job["batch"], 3, 32, 32, device=device) * SCALE).round().clamp(
         -160, 160
     ) / SCALE
     if job["rule"] == CHIP:
         net = on_chip(built, x)
+        built.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    elif job["rule"] in PEERS:
+        net = peer(job["rule"], build(job["network"], job["steps"])).to(device).train()
         built.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     else:
         built.rule = GradientRule(job["rule"])
@@ -96,10 +104,12 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     found = [step(x, y) for _ in range(job["repeats"] + 1)]
     peak = _peak(device) - before
     total, ahead, back = (list(times) for times in zip(*found[1:], strict=True))
-    passes = {} if net is built else spiking_passes(built, net, x, job["repeats"])
-    if (peer := bptt_of(job["rule"])) != job["rule"]:
+    passes = {}
+    if isinstance(net, QATNetwork):
+        passes = spiking_passes(built, net, x, job["repeats"])
+    if (rival := bptt_of(job["rule"])) != job["rule"]:
         other = step if net is built else stepper(built.train(), device, compiled=job["compile"])
-        passes |= {"bptt_ratio": bptt_ratio(built, peer, step, other, (x, y), job["repeats"])}
+        passes |= {"bptt_ratio": bptt_ratio(built, rival, step, other, (x, y), job["repeats"])}
     return passes | {
         "step_s": statistics.median(total),
         "forward_s": statistics.median(ahead),
@@ -110,11 +120,12 @@ def measure(job: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+Trained = AnyNetwork | Checkpointed | Jelly
 Step = Callable[[Tensor, Tensor], tuple[float, float, float]]
 """Seconds of a whole step on a batch, of its forward part and of its backward part."""
 
 
-def stepper(net: AnyNetwork, device: torch.device, *, compiled: bool) -> Step:
+def stepper(net: Trained, device: torch.device, *, compiled: bool) -> Step:
     """Training steps of a network with a separate optimizer."""
     optimizer = torch.optim.SGD(net.parameters(), lr=1e-3, momentum=0.9)
     forward: Callable[[Tensor], Tensor] = torch.compile(net) if compiled else net
@@ -134,26 +145,23 @@ def stepper(net: AnyNetwork, device: torch.device, *, compiled: bool) -> Step:
 
 def bptt_of(rule: str) -> str:
     """The BPTT rule that a row is compared with: the one of the same mode."""
-    return str(
-        GradientRule.BPTT_S
-        if rule != CHIP and GradientRule(rule).single_step
-        else GradientRule.BPTT_M
-    )
+    stepwise = [str(mode) for mode in GradientRule if mode.single_step]
+    return str(GradientRule.BPTT_S if rule in stepwise else GradientRule.BPTT_M)
 
 
 def bptt_ratio(
     net: SpikingNetwork,
-    peer: str,
+    rival: str,
     step: Step,
     other: Step,
     batch: tuple[Tensor, Tensor],
     repeats: int,
 ) -> float:
-    """Seconds of `other`, with `net` trained by `peer`, over those of `step`; median of repeats."""
+    """Seconds of `other`, with `net` trained by `rival`, over those of `step`; their median."""
     own, ratios = net.rule, []
     for _ in range(repeats + 1):
         seconds = step(*batch)[0]
-        net.rule = GradientRule(peer)
+        net.rule = GradientRule(rival)
         ratios.append(other(*batch)[0] / seconds)
         net.rule = own
     return statistics.median(ratios[1:])
@@ -169,10 +177,9 @@ def on_chip(net: SpikingNetwork, x: Tensor) -> QATNetwork:
 
 
 def spiking_passes(
-    net: SpikingNetwork, chip: AnyNetwork, x: Tensor, repeats: int
+    net: SpikingNetwork, chip: QATNetwork, x: Tensor, repeats: int
 ) -> dict[str, float]:
     """Seconds of the float and the integer spiking pass, alternating, and their median ratio."""
-    assert isinstance(chip, QATNetwork)
     times = []
     for _ in range(2 * repeats + 1):
         begin = time.perf_counter()
@@ -187,22 +194,36 @@ def spiking_passes(
     }
 
 
-def saved_bytes(net: AnyNetwork, x: Tensor, y: Tensor) -> int:
-    """Bytes that autograd keeps for the backward pass, counting each block of memory once."""
+def saved_bytes(net: Trained, x: Tensor, y: Tensor) -> int:
+    """Bytes kept for the backward pass, counting each block of memory once.
+
+    These are the tensors that autograd keeps, and all others that only exist after the forward
+    pass: checkpoints keep packed inputs where autograd does not see them.
+    """
     blocks: dict[int, int] = {}
-    known = {t.untyped_storage().data_ptr() for t in (x, *net.parameters(), *net.buffers())}
+    known = {_block(t) for t in (*_tensors(), x, y, *net.parameters(), *net.buffers())}
 
     def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in known:
-            blocks[storage.data_ptr()] = storage.nbytes()
+        if _block(tensor) not in known:
+            blocks[_block(tensor)] = tensor.untyped_storage().nbytes()
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         loss = functional.cross_entropy(net(x), y)
-    total = sum(blocks.values())
+    for tensor in _tensors():
+        pack(tensor)
     del loss
-    return total
+    return sum(blocks.values())
+
+
+def _tensors() -> list[Tensor]:
+    """All tensors that Python objects hold."""
+    gc.collect()
+    return [found for found in gc.get_objects() if issubclass(type(found), Tensor)]
+
+
+def _block(tensor: Tensor) -> int:
+    return tensor.untyped_storage().data_ptr()
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -211,7 +232,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="T up to 4 only")
     parser.add_argument("--networks", nargs="+", choices=BATCHES, default=list(BATCHES))
     parser.add_argument(
-        "--rules", nargs="+", choices=[*map(str, GradientRule), CHIP], default=RULES
+        "--rules", nargs="+", choices=[*map(str, GradientRule), CHIP, *PEERS], default=RULES
     )
     parser.add_argument("--steps", nargs="+", type=int, help="values of T")
     parser.add_argument(
@@ -255,6 +276,8 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _measured(job: Mapping[str, Any]) -> dict[str, Any]:
+    if not available(job["rule"]):
+        return {"failed": "SpikingJelly is not installed"}
     try:
         return answer(
             sys.executable,

@@ -180,3 +180,14 @@ def test_the_limit_of_a_training_step_is_that_of_its_convolutions() -> None:
     rows = table(BENCHMARKS, "network", "step M", "exact pass over float pass")
     shares = [number(row["exact pass over float pass"]) for row in rows if row["T"] == "1"]
     assert f"as long at T = 1 ({min(shares)} to {max(shares)};" in BENCHMARKS
+
+
+def test_factors_of_training_steps_are_those_of_their_seconds() -> None:
+    rows = table(BENCHMARKS, "T", "batch", "both sums")
+    for row in rows:
+        if row["BPTT, dense"]:
+            expected = number(row["BPTT, dense"]) / number(row["rate-based, dense"])
+            stated = number(row["BPTT over rate-based, both dense"])
+            assert stated == pytest.approx(expected, rel=0.01)
+        through_time, rates = number(row["BPTT, sums"]), number(row["rate-based, sums"])
+        assert number(row["both sums"]) == pytest.approx(through_time / rates, rel=0.015)

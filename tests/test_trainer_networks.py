@@ -166,9 +166,13 @@ def test_rate_pass_gives_the_spike_pass_scores(name: str, rule: GradientRule, ti
 
 
 @pytest.mark.parametrize("timed", [False, True], ids=["static", "per_step"])
+@pytest.mark.parametrize("rule", [GradientRule.RATE_M, GradientRule.RATE_S])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_maps_of_the_rate_pass_may_be_taken_from_the_spike_pass(name: str, timed: bool) -> None:
+def test_maps_of_the_rate_pass_may_be_taken_from_the_spike_pass(
+    name: str, rule: GradientRule, timed: bool
+) -> None:
     network = tiny(name, 3)
+    network.rule = rule
     x = images(network, timed=timed)
     _, record = network.spiking_pass(x)
     maps = {node.name for node in network.nodes if isinstance(node.op, nn.Conv2d | nn.Linear)}

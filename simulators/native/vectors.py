@@ -1,8 +1,8 @@
 """Vector instructions not available in numba, written as LLVM vectors of any length.
 
 LLVM maps them to the processor's instructions (AVX-512, AVX2, NEON, ...); all are exact for
-integers. Sums of rows are kept in registers over all rows, which compilers do not achieve for a
-loop over an array of sums.
+integers, and those for float32 add in the order of the rows. Sums of rows are kept in registers
+over all rows, which compilers do not achieve for a loop over an array of sums.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from numba.extending import intrinsic
 LANES = (256, 128, 64, 32, 16)
 """Widths of `sum_rows_N`; rows must be padded to the smallest."""
 MASK = 64
-"""Number of bytes examined by `nonzero_mask`."""
+"""Number of values examined by `nonzero_mask` and `equal_mask`, and of bits in `add_bit_rows`."""
 
 _I16, _I32, _I64 = ir.IntType(16), ir.IntType(32), ir.IntType(64)
+_F32 = ir.FloatType()
 
 
 def _instruction(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -44,6 +45,85 @@ def nonzero_mask(typing: Any, array: Any, at: Any) -> Any:
         return builder.bitcast(bits, _I64)
 
     return types.uint64(array, types.int64), code
+
+
+@_instruction
+def equal_mask(typing: Any, array: Any, at: Any, value: Any) -> Any:
+    """Bit i of the result is set if array[at + i] equals `value`, both float32; uint64."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        floats = ir.VectorType(_F32, MASK)
+        place = builder.gep(_data(context, builder, array, args[0]), [args[1]])
+        loaded = builder.load(builder.bitcast(place, floats.as_pointer()), align=4)
+        bits = builder.fcmp_ordered("==", loaded, _spread(builder, args[2], floats))
+        return builder.bitcast(bits, _I64)
+
+    return types.uint64(array, types.int64, types.float32), code
+
+
+@_instruction
+def add_bit_rows(typing: Any, mask: Any, table: Any, first: Any, to: Any, at: Any) -> Any:
+    """Add rows of 64 float32 to to[at : at + 64], in order: row i if bit i of `mask` is set.
+
+    Row i is table[first + 64 i : first + 64 i + 64]; `mask`, a uint64, must not be zero.
+    """
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        floats = ir.VectorType(_F32, MASK)
+        base = builder.gep(_data(context, builder, table, args[1]), [args[2]])
+        target = builder.bitcast(
+            builder.gep(_data(context, builder, to, args[3]), [args[4]]), floats.as_pointer()
+        )
+        old = builder.load(target, align=4)
+        before = builder.block
+        body, end = (builder.append_basic_block(name) for name in ("row", "summed"))
+        builder.branch(body)
+        builder.position_at_end(body)
+        left, sums = builder.phi(_I64), builder.phi(floats)
+        left.add_incoming(args[0], before)
+        sums.add_incoming(old, before)
+        bit = builder.cttz(left, ir.Constant(ir.IntType(1), 1))
+        place = builder.gep(base, [builder.mul(bit, ir.Constant(_I64, MASK))])
+        row = builder.load(builder.bitcast(place, floats.as_pointer()), align=4)
+        total = builder.fadd(sums, row)
+        rest = builder.and_(left, builder.sub(left, ir.Constant(_I64, 1)))
+        left.add_incoming(rest, body)
+        sums.add_incoming(total, body)
+        builder.cbranch(builder.icmp_unsigned("!=", rest, ir.Constant(_I64, 0)), body, end)
+        builder.position_at_end(end)
+        builder.store(total, target, align=4)
+        return context.get_dummy_value()
+
+    return types.void(types.uint64, table, types.int64, to, types.int64), code
+
+
+@_instruction
+def transpose_16(
+    typing: Any, source: Any, at: Any, stride: Any, to: Any, place: Any, step: Any
+) -> Any:
+    """to[place + step * c + j] = source[at + stride * j + c] for c and j in 0..15, all float32."""
+
+    def code(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        line = ir.VectorType(_F32, 16)
+
+        def row(array: int, first: Any, apart: Any, i: int) -> Any:
+            index = builder.add(first, builder.mul(apart, ir.Constant(_I64, i)))
+            data = _data(context, builder, signature.args[array], args[array])
+            return builder.bitcast(builder.gep(data, [index]), line.as_pointer())
+
+        rows = [builder.load(row(0, args[1], args[2], i), align=4) for i in range(16)]
+        for bit in (1, 2, 4, 8):  # lane i + bit of row i changes places with lane i of row i + bit
+            for i in (i for i in range(16) if not i & bit):
+                pair = rows[i], rows[i + bit]
+                for more in (0, bit):
+                    lanes = [lane & ~bit | more | 16 * bool(lane & bit) for lane in range(16)]
+                    mask = ir.Constant(ir.VectorType(_I32, 16), lanes)
+                    rows[i + more] = builder.shuffle_vector(*pair, mask)
+        for i, values in enumerate(rows):
+            builder.store(values, row(3, args[4], args[5], i), align=4)
+        return context.get_dummy_value()
+
+    return types.void(source, types.int64, types.int64, to, types.int64, types.int64), code
 
 
 @_instruction

@@ -115,3 +115,20 @@ def stateless_nodes(nodes: Sequence[Node]) -> tuple[Node, ...]:
         if isinstance(node.op, LIF | LI) or moving & set(node.inputs):
             moving.add(node.name)
     return tuple(node for node in nodes if node.name not in moving)
+
+
+def shifted_nodes(nodes: Sequence[Node]) -> frozenset[str]:
+    """Names of layers that receive outputs of batch norms, with no neurons between.
+
+    If each step has statistics of its own, the mean of such outputs is not the output for the mean.
+    """
+    found: set[str] = set()
+    norms: set[str] = set()
+    for node in nodes:
+        if isinstance(node.op, LIF | LI):
+            continue
+        if (norms | found) & set(node.inputs):
+            found.add(node.name)
+        if isinstance(node.op, nn.BatchNorm1d | nn.BatchNorm2d):
+            norms.add(node.name)
+    return frozenset(found)

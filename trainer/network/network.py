@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from spikeport.checks import choice, texts
 from spikeport.network import Input
-from spikeport.trainer.network.graph import Node, check_nodes, stateless_nodes, walk
+from spikeport.trainer.network.graph import Node, check_nodes, shifted_nodes, stateless_nodes, walk
 from spikeport.trainer.network.input_check import check_input, time_major
 from spikeport.trainer.network.layers import Map
 from spikeport.trainer.network.operations import map_with_value, stateless, with_value
@@ -147,11 +147,14 @@ class SpikingNetwork(nn.Module):
         Scores get the gradient of `rate_scores`. A linear layer applied to mean spikes gives the
         mean of its outputs: if the spiking pass has kept that mean, it is not computed again.
         """
-        scores, values = _rate_values(self, x, record, record.sums)
+        shifted = shifted_nodes(self.nodes) if self.rule.single_step else ()
+        sums = {name: mean for name, mean in record.sums.items() if name not in shifted}
+        scores, values = _rate_values(self, x, record, sums)
         rates, maxima = (
             {name: values[name] for name in part} for part in (record.rates, record.maxima)
         )
-        return with_value(scores, record.scores), replace(record, rates=rates, maxima=maxima)
+        differentiable = replace(record, rates=rates, maxima=maxima, sums={})
+        return with_value(scores, record.scores), differentiable
 
     @torch.no_grad()
     def inference(self, x: Tensor) -> Tensor:

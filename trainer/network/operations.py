@@ -9,10 +9,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spikeport.trainer.network.layers import Convolution, Map, Op, zeros
+from spikeport.trainer.network.spike_sums import sum_spikes
 
 
 def stateless(op: Op, x: Tensor) -> Tensor:
     """Apply a convolution, linear layer, pool or sum to (B, ...)."""
+    if isinstance(op, nn.Conv2d) and (value := sum_spikes(op, x)) is not None:
+        return map_with_value(op, x, value)
     if isinstance(op, nn.Conv1d | nn.Conv2d) and (isinstance(op.padding, str) or _thinned(op, x)):
         # torch would warn about uneven padding, which is as exact as any other
         return convolved(op, x, op.weight, op.bias)
@@ -72,6 +75,22 @@ def over_time(op: Op, x: Tensor) -> Tensor:
         return x
     y = stateless(op, x.flatten(0, 1))
     return y.view(*x.shape[:2], *y.shape[1:])
+
+
+def mean_over_steps(x: Tensor) -> Tensor:
+    """Mean of (K, B, ...) over K, float32 or wider.
+
+    On the CPU, steps are added one after the other: torch's sum over the outermost axis of images
+    with their channels innermost takes several times as long.
+    """
+    kind = torch.promote_types(x.dtype, torch.float32)
+    if x.device.type != "cpu":
+        return x.mean(0, dtype=kind)
+    first, *others = x.unbind(0)
+    total = first.to(kind)
+    for k, step in enumerate(others):
+        total = total.add_(step) if k else total + step
+    return total.div_(len(x)) if others else total
 
 
 def with_value(source: Tensor, value: Tensor) -> Tensor:

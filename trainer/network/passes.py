@@ -10,11 +10,15 @@ from torch import Tensor, nn
 
 from spikeport.trainer.network.graph import Node
 from spikeport.trainer.network.layers import Map
-from spikeport.trainer.network.operations import over_time
+from spikeport.trainer.network.operations import mean_over_steps, over_time
 from spikeport.trainer.neurons import LI, LIF, Neurons
 from spikeport.trainer.neurons.batch_norm import SequenceNorm, Statistics, normalize
 from spikeport.trainer.neurons.lif import through_time
 from spikeport.trainer.rules import GradientRule
+
+_KEEPING = (GradientRule.RATE_M, GradientRule.RATE_S)
+"""Rules whose rate pass applies linear layers to the mean of what the spiking pass applies them to.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,8 +123,8 @@ class Training:
         y = over_time(op, x)
         # in bfloat16 the mean of rounded sums would differ
         exact = not torch.is_autocast_enabled(x.device.type)
-        if isinstance(op, Map) and self._rule is GradientRule.RATE_M and exact:
-            self._sums[name] = y.mean(0)
+        if isinstance(op, Map) and self._rule in _KEEPING and exact:
+            self._add(self._sums, name, y, steps)
         return y
 
     def record(self, scores: Tensor) -> PassRecord:
@@ -133,5 +137,9 @@ class Training:
 
     def _add(self, means: dict[str, Tensor], name: str, y: Tensor, steps: int) -> None:
         """Add y (K or 1, B, ...), which covers `steps` steps, to a mean over time."""
-        part = y.mean(0, dtype=torch.promote_types(y.dtype, torch.float32)) * (steps / self._steps)
-        means[name] = means[name] + part if name in means else part
+        share = steps / self._steps
+        part = mean_over_steps(y)
+        if name in means:
+            means[name] = means[name].add_(part, alpha=share)
+        else:
+            means[name] = part if share == 1 else part * share
