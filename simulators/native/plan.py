@@ -23,7 +23,7 @@ from spikeport.network import (
     fan_out,
     require_loihi,
 )
-from spikeport.simulators.native.components import Component, components
+from spikeport.simulators.components import Component, components
 from spikeport.simulators.native.delivery import Delivery, delivery
 from spikeport.simulators.native.layout import channels_last, padded
 from spikeport.simulators.native.neurons import compiled_model
