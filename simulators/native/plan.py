@@ -48,7 +48,7 @@ class Plan:
         parts, populations: inputs and populations, and only the latter, by name.
         sizes: of the populations.
         order: of the populations.
-        components: see `components.components`, and whether their members take turns step by
+        components: see `simulators.components`, and whether their members take turns step by
             step.
         deliveries: per connection that carries weights.
         reached: per source and delay, in the internal order of the source, a row of ones, and for
