@@ -11,6 +11,7 @@ import re
 import subprocess
 import sys
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -310,26 +311,36 @@ def test_sums_that_would_not_be_exact_are_refused() -> None:
     assert all(one.runs for one in check(digits_like()[0], ["cuda"]))
 
 
-@pytest.fixture
-def narrow_products() -> Any:
+def chosen_formats() -> list[Any]:
+    backends: Any = torch.backends
+    return [backends.cuda.matmul.fp32_precision, backends.mkldnn.matmul.fp32_precision,
+            torch.is_autocast_enabled("cpu")]  # fmt: skip
+
+
+@pytest.fixture(params=["older settings", "newer settings"])
+def narrow_products(request: pytest.FixtureRequest) -> Iterator[list[Any]]:
     """The caller allows products of narrower formats."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        yield
-    torch.set_float32_matmul_precision(before)
-
-
-def chosen_formats() -> tuple[str, str, bool]:
     backends: Any = torch.backends
     owners = backends.cuda.matmul, backends.mkldnn.matmul
-    return *(owner.fp32_precision for owner in owners), torch.is_autocast_enabled("cpu")
+    before = [owner.fp32_precision for owner in owners]
+    if request.param == "older settings":
+        torch.set_float32_matmul_precision("medium")
+    else:
+        for owner, precision in zip(owners, ("tf32", "bf16"), strict=True):
+            owner.fp32_precision = precision
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        yield ["tf32", "bf16", True]
+    torch.set_float32_matmul_precision("highest")
+    for owner, precision in zip(owners, before, strict=True):
+        owner.fp32_precision = precision
 
 
-@pytest.mark.usefixtures("narrow_products")
-def test_narrower_products_that_the_caller_allows_are_not_used() -> None:
-    rng, before = np.random.default_rng(4), chosen_formats()
-    assert before == ("tf32", "bf16", True)
+def test_narrower_products_that_the_caller_allows_are_not_used(narrow_products: list[Any]) -> None:
+    assert chosen_formats() == narrow_products
+    with products.plain_products(CPU):
+        assert chosen_formats() == ["ieee", "ieee", False]
+        assert torch.get_float32_matmul_precision() == "highest"
+    rng = np.random.default_rng(4)
     network = one_layer(Dense("x", "p", even(40, 200)), (200,), (40,), 255)
     samples = rng.integers(0, 256, (8, 200))
     weight, message = torch.tensor(even(40, 200)).float(), torch.tensor(samples).float()
@@ -339,7 +350,7 @@ def test_narrower_products_that_the_caller_allows_are_not_used() -> None:
     assert_equal_runs(run_cuda(network, samples, record=ALL, device="cpu"), expected)
     with pytest.raises(UnsupportedError):
         run_cuda(beyond_float64(), np.zeros((1, 2, 16, 16), np.int64), device="cpu")
-    assert chosen_formats() == before
+    assert chosen_formats() == narrow_products
 
 
 # How it runs

@@ -185,15 +185,22 @@ KINDS: Mapping[
 
 @contextmanager
 def plain_products(device: torch.device) -> Iterator[None]:
-    """Within the block, products of floats are neither rounded to narrower formats nor autocast."""
+    """Within the block, products of floats are neither rounded to narrower formats nor autocast.
+
+    torch has an older setting of formats and newer ones, and refuses to work where they disagree.
+    """
     backends: Any = torch.backends
     owners = backends.cuda.matmul, backends.mkldnn.matmul
     before = [owner.fp32_precision for owner in owners]
     try:
-        for owner in owners:
-            owner.fp32_precision = "ieee"
+        older = torch.get_float32_matmul_precision()
+    except RuntimeError:  # The caller has chosen by the newer settings only.
+        older = "highest"
+    try:
+        torch.set_float32_matmul_precision("highest")
         with torch.autocast(device.type, enabled=False):
             yield
     finally:
+        torch.set_float32_matmul_precision(older)
         for owner, precision in zip(owners, before, strict=True):
             owner.fp32_precision = precision
