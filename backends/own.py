@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Iterator
 from typing import Any
 
 from spikeport.backends.arithmetic import arithmetic_limitation
 from spikeport.backends.interface import Backend, Status
+from spikeport.backends.limitation import Limitation, UnsupportedFeature
+from spikeport.errors import MissingPackageError
+from spikeport.network import DeployedNetwork, sum_bound
 from spikeport.runs import Run, Samples
+
+CUDA_FIX = "pip install '.[cuda]'"
 
 
 def _status() -> Status:
@@ -27,6 +34,42 @@ def _run_native(network: Any, samples: Samples, **options: Any) -> Run:
     return run_native(network, samples, **options)
 
 
+def _cuda_status() -> Status:
+    if importlib.util.find_spec("torch") is None:
+        return Status(None, "torch is not installed", CUDA_FIX)
+    from spikeport.simulators import device_problem
+
+    if problem := device_problem("cuda"):
+        return Status(
+            None, problem, f"{CUDA_FIX} where there is a GPU; native runs the same anywhere"
+        )
+    return _status()
+
+
+def _run_cuda(network: Any, samples: Samples, **options: Any) -> Run:
+    if importlib.util.find_spec("torch") is None:
+        raise MissingPackageError(f"backend 'cuda' needs torch, which is not installed: {CUDA_FIX}")
+    from spikeport.simulators import run_cuda
+
+    return run_cuda(network, samples, **options)
+
+
+def _inexact_sums(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
+    from spikeport.simulators import EXACT_SUM
+
+    for part in network.weighted_connections:
+        if (bound := sum_bound(network, part)) >= EXACT_SUM:
+            yield UnsupportedFeature(
+                f"connection '{part.name}'",
+                "sum of a step",
+                bound,
+                EXACT_SUM - 1,
+                "run it on backend native, which has no such limit",
+                "simulators/cuda/products.py",
+                stops=True,
+            )
+
+
 def _run_reference(network: Any, samples: Samples, **options: Any) -> Run:
     from spikeport.simulators import run_reference
 
@@ -43,6 +86,22 @@ NATIVE = Backend(
     (arithmetic_limitation(),),
     resets=True,
     one_thread={"threads": 1},
+)
+CUDA = Backend(
+    "cuda",
+    "chip integers in torch, on a GPU",
+    "deployed",
+    _cuda_status,
+    _run_cuda,
+    (
+        arithmetic_limitation(),
+        Limitation(
+            "weighted sums of 2^53 and more, which are not exact in float64; native has them",
+            _inexact_sums,
+            rounded=True,
+        ),
+    ),
+    resets=True,
 )
 REFERENCE = Backend(
     "reference",

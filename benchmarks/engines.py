@@ -8,7 +8,9 @@ order.
 from __future__ import annotations
 
 import importlib
+from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -48,14 +50,18 @@ def native(network: DeployedNetwork, spikes: Spikes, threads: int) -> Run:
     """Chip integers; called as a user would call it, with checks and event counts."""
     from spikeport.simulators import run_native
 
-    def run(variant: Variant, count: bool) -> Mapping[str, int]:
-        totals: dict[str, int] = {}
-        for part in _batches(spikes, variant.batch):
-            done = run_native(network, part, threads=threads)
-            _add(totals, {name: int(n.sum()) for name, n in done.spike_counts.items()})
-        return totals
+    return _counted(partial(run_native, network, threads=threads), spikes)
 
-    return run
+
+def cuda(network: DeployedNetwork, spikes: Spikes, threads: int, device: str = "cuda") -> Run:
+    """Chip integers on a GPU; called like native, so that samples and results are copied as well.
+
+    Args:
+        device: as in `run_cuda`.
+    """
+    from spikeport.simulators import run_cuda
+
+    return _counted(partial(run_cuda, network, device=device), spikes)
 
 
 def float_nir(network: DeployedNetwork, spikes: Spikes, threads: int) -> Run:
@@ -65,19 +71,12 @@ def float_nir(network: DeployedNetwork, spikes: Spikes, threads: int) -> Run:
 
     view = float_view(network)
 
-    def run(variant: Variant, count: bool) -> Mapping[str, int]:
-        totals: dict[str, int] = {}
-        for part in _batches(spikes, variant.batch):
-            done = run_float(view, part, dtype=np.float32)
-            _add(totals, {name: int(n.sum()) for name, n in done.spike_counts.items()})
-        return totals
-
-    return run
+    return _counted(partial(run_float, view, dtype=np.float32), spikes)
 
 
 def engine(name: str) -> Engine:
     """The engine of that name; those of other frameworks are in `benchmarks.torch_engines`."""
-    own: Mapping[str, Engine] = {"native": native, "float": float_nir}
+    own: Mapping[str, Engine] = {"native": native, "cuda": cuda, "float": float_nir}
     if name in own:
         return own[name]
     module: Any = importlib.import_module("benchmarks.torch_engines")
@@ -85,10 +84,14 @@ def engine(name: str) -> Engine:
     return found
 
 
-def _batches(spikes: Spikes, size: int) -> list[Spikes]:
-    return [spikes[:, first : first + size] for first in range(0, spikes.shape[1], size)]
+def _counted(simulate: Callable[[Spikes], Any], spikes: Spikes) -> Run:
+    """Run batch by batch with a simulator of ours, which counts the spikes itself."""
 
+    def run(variant: Variant, count: bool) -> Mapping[str, int]:
+        totals: Counter[str] = Counter()
+        for first in range(0, spikes.shape[1], variant.batch):
+            done = simulate(spikes[:, first : first + variant.batch])
+            totals.update({name: int(n.sum()) for name, n in done.spike_counts.items()})
+        return totals
 
-def _add(totals: dict[str, int], more: Mapping[str, int]) -> None:
-    for name, count in more.items():
-        totals[name] = totals.get(name, 0) + count
+    return run

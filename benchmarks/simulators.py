@@ -1,4 +1,4 @@
-"""Run the same networks, inputs and steps on native, Lava and three float frameworks.
+"""Run the same networks, inputs and steps on native, a GPU, Lava and three float frameworks.
 
 `python -m benchmarks.simulators [--quick] [--networks mlp,vgg11] [--activity 2,10] [--json FILE]`
 """
@@ -30,7 +30,7 @@ from benchmarks.processors import OWN, PROCESSORS, limit_to
 from benchmarks.table import machine_lines, print_headline, print_rows
 
 FLOAT_PEERS = ("norse", "snntorch", "spikingjelly")
-SIMULATORS = ("native", "lava", *FLOAT_PEERS, "float")
+SIMULATORS = ("native", "cuda", "lava", *FLOAT_PEERS, "float")
 NETWORKS = ("mlp", "wide", "deep", "recurrent", "vgg11", "resnet18")
 PREPARE_S = 1800.0
 
@@ -127,8 +127,8 @@ def _measured(
 
 
 def _variants(name: str, samples: int, quick: bool) -> list[tuple[int, str]]:
-    """(Batch size, order) to try; native and Lava choose their own."""
-    if name in ("native", "lava"):
+    """(Batch size, order) to try; native, cuda and Lava choose their own."""
+    if name in ("native", "cuda", "lava"):
         return [(samples, "")]
     parts = (1,) if quick else (1, 4, 16)
     sizes = sorted({max(samples // part, 1) for part in parts}, reverse=True)
@@ -175,10 +175,10 @@ def _missing(simulators: Iterable[str]) -> Iterable[tuple[str, str]]:
     for name in simulators:
         if name in FLOAT_PEERS and not has_module(peers_python(), name):
             yield name, f"not installed; to fix: {FIX}"
-        if name == "lava":
-            from spikeport.backends.lava import lava_status
+        if name in ("cuda", "lava"):
+            from spikeport.backends import backend, status_of
 
-            status = lava_status()
+            status = status_of(backend(name))
             if status.version is None:
                 yield name, f"{status.reason}; to fix: {status.fix}"
 

@@ -3,6 +3,9 @@ from .conversion_diagnosis import ErrorLimit as ErrorLimit
 from .conversion_diagnosis import ErrorSummary as ErrorSummary
 from .conversion_diagnosis import NetworkErrors as NetworkErrors
 from .conversion_diagnosis import summarize_errors as summarize_errors
+from .cuda import EXACT_SUM as EXACT_SUM
+from .cuda import device_problem as device_problem
+from .cuda import run_cuda as run_cuda
 from .float_accuracy import float_accuracy_by_steps as float_accuracy_by_steps
 from .float_errors import float_conversion_errors as float_conversion_errors
 from .float_nir import run_float as run_float

@@ -43,6 +43,7 @@ OWN: Mapping[PluginKind, Mapping[str, str]] = {
         "float": "spikeport.backends.own:FLOAT",
         "norse": "spikeport.backends.norse.description:NORSE",
         "native": "spikeport.backends.own:NATIVE",
+        "cuda": "spikeport.backends.own:CUDA",
         "reference": "spikeport.backends.own:REFERENCE",
         "lava": "spikeport.backends.lava.description:LAVA",
     },

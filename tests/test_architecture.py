@@ -24,7 +24,7 @@ from spikeport.network import (
 from tests.helpers.import_graph import Imports, circles, import_graph, rooms
 from tests.helpers.layout import APPLICATION, CORE, FORBIDDEN, ROOT, sources
 
-TORCH_ALLOWED = ("trainer/", "backends/norse")
+TORCH_ALLOWED = ("trainer/", "backends/norse", "simulators/cuda")
 LAVA_ALLOWED = ("backends/lava/worker",)
 
 

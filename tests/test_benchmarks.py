@@ -14,7 +14,7 @@ import pytest
 from benchmarks import networks
 from benchmarks.calibrate import calibrated
 from benchmarks.children import ChildError, ChildTimeoutError, answer, child
-from benchmarks.engines import Variant, engine
+from benchmarks.engines import Variant, cuda, engine
 from benchmarks.exits import gain, print_summary
 from benchmarks.measure import timed
 from benchmarks.networks import random_spikes
@@ -88,6 +88,16 @@ def test_float_engines_run_the_same_network(name: str) -> None:
             for order in ("layers", "steps"):
                 assert_close(runs["norse"](Variant(batch, order), True), expected)
             assert_close(runs["float"](Variant(batch), True), expected)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_engine_for_a_gpu_counts_the_spikes_of_native(name: str) -> None:
+    """Here on the CPU, by the same operations."""
+    network, spikes = prepared(name)
+    expected = engine("native")(network, spikes, 1)(Variant(6), True)
+    assert engine("cuda") is cuda
+    for batch in (6, 4):
+        assert cuda(network, spikes, 1, device="cpu")(Variant(batch), True) == expected
 
 
 def assert_close(found: Mapping[str, int], expected: Mapping[str, int]) -> None:

@@ -57,7 +57,7 @@ def unsupported(network: DeployedNetwork, target: str) -> dict[str, bool]:
 def test_every_target_supports_a_plain_network() -> None:
     found = check(plain())
     assert [one.target for one in found] == [
-        *("native", "reference", "lava", "loihi1", "loihi2", "digital")
+        *("native", "cuda", "reference", "lava", "loihi1", "loihi2", "digital")
     ]
     assert all(one.unsupported == () and one.runs for one in found)
 
@@ -68,10 +68,14 @@ def test_each_target_is_told_once_in_the_order_asked() -> None:
 
 
 def test_an_unknown_target() -> None:
-    with pytest.raises(InputError, match="'loihi3' is unknown, must be one of native, reference"):
+    with pytest.raises(
+        InputError, match="'loihi3' is unknown, must be one of native, cuda, reference"
+    ):
         check(plain(), ["loihi3"])
     for name in ("float", "norse"):  # known, but not for deployed networks
-        with pytest.raises(InputError, match=f"'{name}' is unknown, must be one of native, refer"):
+        with pytest.raises(
+            InputError, match=f"'{name}' is unknown, must be one of native, cuda, refer"
+        ):
             check(plain(), [name])
 
 

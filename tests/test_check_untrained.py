@@ -311,7 +311,7 @@ def test_layers_that_are_refused_are_told_as_what_stops_every_target(
     mine: str, spikeport: Spikeport
 ) -> None:
     code, out, err = spikeport("check", "mine.py:Broken", "--input-shape", "1,8,8")
-    targets = "native, reference, lava, loihi1, loihi2, digital"
+    targets = "native, cuda, reference, lava, loihi1, loihi2, digital"
     assert (code, err) == (
         1,
         f"spikeport: check: mine.py:Broken: cannot run on {targets} [SP901]\n",

@@ -83,7 +83,7 @@ def test_backends_are_listed(spikeport: Spikeport) -> None:
     code, out, _ = spikeport("backends", "--json")
     assert code == 0
     rows = {row["name"]: row for row in json.loads(out)["backends"]}
-    assert set(rows) == {"float", "norse", "native", "reference", "lava"}
+    assert set(rows) == {"float", "norse", "native", "cuda", "reference", "lava"}
     assert all(row["version"] or (row["reason"] and row["fix"]) for row in rows.values())
 
 
@@ -232,7 +232,7 @@ def test_usage_errors(spikeport: Spikeport, folder: Path) -> None:
     assert "backend 'brain' is unknown, must be one of float, norse, native" in one_line(err)
     code, _, err = spikeport("run", folder / "m.spikeport", "-b", "norse")
     assert code == 2
-    told = "runs float networks, this one is deployed: use native, reference, lava"
+    told = "runs float networks, this one is deployed: use native, cuda, reference, lava"
     assert one_line(err).endswith(told)
     for verb in (("run",), ("run", "--trace", "t.h5")):
         code, _, err = spikeport(*verb, folder / "m.spikeport", "--timeout", 5)

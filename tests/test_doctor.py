@@ -67,12 +67,12 @@ def test_files_and_native_pass_their_self_test(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["reference", "norse", pytest.param("lava", marks=pytest.mark.slow)]
+    "name", ["reference", "norse", "cuda", pytest.param("lava", marks=pytest.mark.slow)]
 )
 def test_a_backend_passes_its_self_test(name: str) -> None:
     test = backend_tests().get(f"{name} runs a network")
     if test is None:
-        pytest.skip(f"{name} is not installed")
+        pytest.skip(f"{name} cannot run here")
     assert re.fullmatch(r"[1-9]\d* spikes, the same as (native|float)", test())
 
 
@@ -199,17 +199,19 @@ def stub(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_missing_packages_and_broken_plugins(stub: Path) -> None:
     code, found, err = doctor(path=[ROOT, stub], options=("-S",))
     told = problems(found)
-    assert told.keys() == {"safetensors", "backend norse", "backend theirs of package 'theirs'"}
+    missing = {"backend norse", "backend cuda"}
+    assert told.keys() == {"safetensors", *missing, "backend theirs of package 'theirs'"}
     assert check(found, "safetensors") == {
         "state": "BROKEN",
         "text": "is required, but not installed",
         "fix": "pip install 'safetensors>=0.5'",
     }
-    assert check(found, "backend norse") == {
-        "state": "not installed",
-        "text": "torch is not installed",
-        "fix": "pip install '.[norse]'",
-    }
+    for name, extra in (("backend norse", "norse"), ("backend cuda", "cuda")):
+        assert check(found, name) == {
+            "state": "not installed",
+            "text": "torch is not installed",
+            "fix": f"pip install '.[{extra}]'",
+        }
     plugin = told["backend theirs of package 'theirs'"]
     assert plugin["state"] == "BROKEN"
     assert "cannot be imported (ModuleNotFoundError: No module named 'theirs')" in plugin["text"]

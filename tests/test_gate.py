@@ -304,7 +304,10 @@ def test_what_a_chip_cannot_run_fails_with_the_reason() -> None:
     ("given", "message"),
     [
         ({"max_state_difference": {"v": 1}}, "'max_state_difference' needs traces (--trace)"),
-        ({"fits": ["loihi7"]}, "target 'loihi7' is unknown, must be one of native, reference"),
+        (
+            {"fits": ["loihi7"]},
+            "target 'loihi7' is unknown, must be one of native, cuda, reference",
+        ),
         ({"energy_profile": "gone"}, "profile 'gone'"),
         ({"max_cores": {"native": 3}}, "target 'native' is unknown"),
     ],

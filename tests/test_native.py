@@ -30,9 +30,9 @@ from spikeport.network import (
     require_lif_populations,
 )
 from spikeport.simulators import run_native, run_reference
+from spikeport.simulators.components import components
 from spikeport.simulators.native import neurons, population, state
 from spikeport.simulators.native.carry import carried
-from spikeport.simulators.native.components import components
 from spikeport.simulators.native.plan import cut, plan_of
 from spikeport.simulators.native.registers import decayed as compiled_decayed
 from spikeport.simulators.native.registers import decayed_short

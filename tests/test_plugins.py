@@ -26,7 +26,7 @@ from tests.helpers.command import call
 from tests.helpers.target_networks import plain
 
 ROOT = Path(__file__).parent.parent
-OWN_TARGETS = ["native", "reference", "lava", "loihi1", "loihi2", "digital"]
+OWN_TARGETS = ["native", "cuda", "reference", "lava", "loihi1", "loihi2", "digital"]
 SOUND = """
 import dataclasses
 from spikeport.backends import Backend, Limitation, Status, UnsupportedFeature
@@ -181,6 +181,7 @@ def test_a_backend_and_a_target_of_another_package(
     found = {one.target: one for one in check(plain(steps=4))}
     assert list(found) == [
         "native",
+        "cuda",
         "reference",
         "lava",
         "theirs",

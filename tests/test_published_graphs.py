@@ -255,8 +255,12 @@ def test_braille_graphs_run_alike_on_all_simulators(name: str) -> None:
     made = quantize(network, x)
     given = encode_samples(made.network.inputs, 256, x[:, :2])
     record = ("spikes", "u", "v")
-    backends = ["native", "reference", *(["lava"] if lava_status().version else [])]
-    first, *others = (run_backend(on, made.network, given, record=record) for on in backends)
+    backends = ["native", "cuda", "reference", *(["lava"] if lava_status().version else [])]
+    options: dict[str, dict[str, Any]] = {"cuda": {"device": "cpu"}}
+    first, *others = (
+        run_backend(on, made.network, given, record=record, **options.get(on, {}))
+        for on in backends
+    )
     assert first.trace is not None
     for other in others:
         assert other.trace is not None

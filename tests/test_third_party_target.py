@@ -237,7 +237,7 @@ def test_check_of_every_target_includes_it(site: Path, tmp_path: Path) -> None:
     assert (code, err) == (0, "")
     told = {one["target"]: one["unsupported"] for one in json.loads(out)["targets"]}
     assert list(told) == [
-        *("native", "reference", "lava", "tinychip-emulator"),
+        *("native", "cuda", "reference", "lava", "tinychip-emulator"),
         *("loihi1", "loihi2", "digital", "tinychip"),
     ]
     assert [(one["quantity"], one["value"]) for one in told["tinychip"]] == [("reset", "zero")]

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import nir
 import numpy as np
 import pytest
+import torch
 
 from spikeport.backends.lava import connections as lava_connections
 from spikeport.backends.lava import neurons as lava_neurons
@@ -32,6 +33,8 @@ from spikeport.network import (
     Sparse,
 )
 from spikeport.network.connections import KINDS
+from spikeport.simulators.cuda import neurons as cuda_neurons
+from spikeport.simulators.cuda import products as cuda_products
 from spikeport.simulators.float_nir.nodes import Setting, node_kernel
 from spikeport.simulators.native import delivery as native_delivery
 from spikeport.simulators.native import neurons as native_neurons
@@ -68,10 +71,14 @@ def network(part: AnyPopulation | None = None) -> DeployedNetwork:
 
 NEURONS: dict[str, Callable[[Any], object]] = {
     "in the native simulator": native_neurons.compiled_model,
+    "in the cuda simulator": cuda_neurons.step_of,
     "in Lava": lambda part: lava_neurons.lava_neurons(network(), part),
 }
 CONNECTIONS: dict[str, Callable[[Any], object]] = {
     "in the native simulator": lambda part: native_delivery.delivery(part, (3,), (2,), (0, 1)),
+    "in the cuda simulator": lambda part: cuda_products.make_product(
+        network(), part, torch.device("cpu")
+    ),
     "in Lava": lava_connections.lava_kind,
     "in torch": torch_connections.torch_kind,
     "in the map onto cores": lambda part: encoding_of(
@@ -134,13 +141,19 @@ def test_every_nir_neuron_has_dynamics_and_a_step() -> None:
             assert (dynamics.threshold is None) == (name in fields.INTEGRATING)
 
 
-@pytest.mark.parametrize("table", [native_neurons.MODELS, lava_neurons.MODELS])
+@pytest.mark.parametrize("table", [native_neurons.MODELS, cuda_neurons.MODELS, lava_neurons.MODELS])
 def test_every_neuron_model_is_in_every_table(table: Mapping[type[Any], object]) -> None:
     assert set(table) == set(MODELS)
 
 
 @pytest.mark.parametrize(
-    "table", [native_delivery._KINDS, lava_connections.KINDS, torch_connections._KINDS]
+    "table",
+    [
+        native_delivery._KINDS,
+        cuda_products.KINDS,
+        lava_connections.KINDS,
+        torch_connections._KINDS,
+    ],
 )
 def test_every_kind_of_connection_is_in_every_table(table: Mapping[type[Any], object]) -> None:
     assert set(table) == set(KINDS)

@@ -12,7 +12,7 @@ From the call down to the innermost loop:
     kernels      the loops: list events, sum their rows, advance the neurons of a tile
     events, sums, vectors     compiled parts of these loops
     neurons, registers   the compiled step of neurons; a module for each model
-    plan, connection_tables, layout, components   what is prepared once per network
+    plan, connection_tables, layout   what is prepared once per network
     replay       use spikes recorded elsewhere instead of the computed ones
 """
 

@@ -23,7 +23,7 @@ from spikeport.network import (
     fan_out,
     require_loihi,
 )
-from spikeport.simulators.native.components import Component, components
+from spikeport.simulators.components import Component, components
 from spikeport.simulators.native.delivery import Delivery, delivery
 from spikeport.simulators.native.layout import channels_last, padded
 from spikeport.simulators.native.neurons import compiled_model
@@ -50,7 +50,7 @@ class Plan:
         parts, populations: inputs and populations, and only the latter, by name.
         sizes: of the populations.
         order: of the populations.
-        components: see `components.components`, and whether their members take turns step by
+        components: see `simulators.components`, and whether their members take turns step by
             step.
         deliveries: per connection that carries weights.
         reached: per source and delay, in the internal order of the source, a row of ones, and for

@@ -12,8 +12,8 @@ from spikeport.network.neurons.model import AnyPopulation, StateVariable
 MODELS: tuple[type[AnyPopulation], ...] = (Population, ATRLIFPopulation)
 """All models.
 
-Network files, probes, traces and the scalar reference follow from this list; the native simulator
-and Lava have tables of their own and refuse a model that is not in theirs.
+Network files, probes, traces and the scalar reference follow from this list; the native simulator,
+the one for GPUs and Lava have tables of their own and refuse a model that is not in theirs.
 """
 
 STATE_VARIABLES: dict[str, StateVariable] = {
