@@ -65,7 +65,7 @@ class Plan:
         dynamics, variants: per population, the constants of its compiled step.
         needs: see `cut`.
         enough: memory of a chunk, in bytes, beyond which larger ones are not faster: what caches
-            hold, but more than the weights, which are read again for each chunk.
+            hold, or several times the weights, which are read again for each chunk.
         idle: what earlier runs have left for later ones, see `state.borrowed`.
     """
 
@@ -146,7 +146,7 @@ def make_plan(network: DeployedNetwork) -> Plan:
             for p in network.populations
         },
         needs={},
-        enough=max(_CACHED, 2 * sum(c.weight.size for c in network.weighted_connections)),
+        enough=max(_CACHED, 8 * sum(c.weight.size for c in network.weighted_connections)),
         idle=[],
     )
 
