@@ -38,9 +38,13 @@ NETWORK = DeployedNetwork(
 )
 
 
-def printed(profile: str, width: int, activity: float = 0.3) -> str:
+def printed(profile: str, width: int, activity: float = 0.3, ann_macs: int | None = None) -> str:
     report = estimate_energy(
-        NETWORK, assumed_counts(NETWORK, activity), load_profile(profile), accuracy=0.975
+        NETWORK,
+        assumed_counts(NETWORK, activity),
+        load_profile(profile),
+        accuracy=0.975,
+        ann_macs=ann_macs,
     )
     screen = Console(file=io.StringIO(), width=width, color_system=None)
     screen.print(render_energy("network.spikeport", report, details=True))
@@ -50,15 +54,19 @@ def printed(profile: str, width: int, activity: float = 0.3) -> str:
 
 @pytest.mark.parametrize("profile", builtin_profiles())
 @pytest.mark.parametrize("activity", [0.0, 0.01, 1.0])
-def test_it_fits_80_columns_and_breaks_no_word(profile: str, activity: float) -> None:
-    text = printed(profile, 80, activity)
+@pytest.mark.parametrize("ann_macs", [None, 123_456_789])
+def test_it_fits_80_columns_and_breaks_no_word(
+    profile: str, activity: float, ann_macs: int | None
+) -> None:
+    text = printed(profile, 80, activity, ann_macs)
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     words = set(text.replace("(", " ").replace(")", " ").split())
     # Nothing that a wide screen shows is broken on a narrow one.
-    wide = printed(profile, 200, activity).replace("(", " ").replace(")", " ")
+    wide = printed(profile, 200, activity, ann_macs).replace("(", " ").replace(")", " ")
     assert set(wide.split()) - {"─" * len(word) for word in wide.split()} <= words
-    for heading in (*LEVELS, "events", "Term", "bits", "energy", "cheaper", "synapse"):
+    last = "synapse" if ann_macs is None else "MAC"
+    for heading in (*LEVELS, "events", "Term", "bits", "energy", "cheaper", last):
         assert heading in words
 
 
@@ -83,6 +91,17 @@ def test_it_states_the_regime_time_layers_and_other_devices() -> None:
         "spikes per",
     ):
         assert line in text, line
+
+
+def test_the_ann_of_a_converted_network_is_named_with_its_own_multiplications() -> None:
+    assert sum(part.weight.size for part in NETWORK.weighted_connections) == 2400
+    text = " ".join(printed("loihi1", 200, 0.3, ann_macs=480).split())
+    assert "The ANN that the network was converted from, one pass" in text
+    # 0.3 messages x 2,400 synapses x 10 steps
+    assert "the one of 480 MACs unless the synaptic events per MAC (here 15)" in text
+    assert "The network's own layers have 2,400 MACs." in text
+    assert "spikes per" not in text
+    assert "own layers have" not in printed("loihi1", 200, 0.3, ann_macs=2400)
 
 
 def test_a_profile_without_times_says_so() -> None:

@@ -129,6 +129,64 @@ def test_the_ann_costs_its_multiplications(made: tuple[Ladder, Path], tmp_path: 
     assert "no price for a MAC" in (folder / "report.md").read_text()
 
 
+def test_energies_are_compared_with_the_ann_itself(
+    made: tuple[Ladder, Path], tmp_path: Path, spikeport: Spikeport
+) -> None:
+    """Its MACs are counted, not those of the layers on the chip, which are more here."""
+    ann, network, data = random_pair()
+    folder = tmp_path / "ladder"
+    config = replace(FEW, samples=4, calibration=8, limits=LOOSE)
+    ladder = write_ladder(network, data, folder, config, "", ann=ann)
+    own = ladder.energy["quantized, native"]
+    assert own.ann_macs == macs_of(ann) < own.macs
+    price = own.profile.int8_mac_pj
+    assert price is not None
+    assert own.int8_ann == price.interval * (4 * own.ann_macs)
+    for estimate in (own, *ladder.chip.energy.values()):
+        assert estimate.ann_macs == own.ann_macs
+        for one in estimate.comparisons:
+            assert one.ann == one.device.mac_pj(estimate.steps) * own.ann_macs
+    page = Text((folder / "report.html").read_text()).text
+    assert "The ANN that the network was converted from" in page
+    assert f"The network's own layers have {own.macs:,} MACs." in page
+    assert "same layers" not in page
+    # The command takes the ANN too, and refuses another one.
+    file = tmp_path / "ann.safetensors"
+    save_checkpoint(file, checkpoint_of(ann, data))
+    given = ("energy", folder / "network.spikeport", "--activity", 0.1, "--json", "--ann")
+    code, out, _ = spikeport(*given, file)
+    told = json.loads(out)
+    assert (code, told["ann_macs_per_sample"], told["macs_per_sample"]) == (
+        *(0, own.ann_macs, own.macs),
+    )
+    other = tmp_path / "other.safetensors"
+    save_checkpoint(other, checkpoint_of(trained_ann("conv"), digits()))
+    code, _, err = spikeport(*given, other)
+    assert code == 2
+    assert one_line(err).startswith(f"spikeport: --ann {other}: expects samples of shape ")
+
+
+def test_the_command_line_takes_the_number_of_calibration_samples(
+    made: tuple[Ladder, Path], tmp_path: Path, spikeport: Spikeport
+) -> None:
+    """As `quantize` does: both give the same network."""
+    net, out, chip = (tmp_path / name for name in ("net.nir", "out", "chip.spikeport"))
+    net.write_bytes((made[1] / "float.nir").read_bytes())
+    fast = ("--samples", 4, "--lava-samples", 0, "--reference-samples", 0)
+    spikeport("ladder", net, "-o", out, "--calibration", 3, *fast)
+    code, _, _ = spikeport("quantize", net, "-o", chip, "--calibration", 3)
+    assert code == 0
+    assert load_network(out / "network.spikeport") == load_network(chip)
+    document = read_document(out)
+    assert " --calibration 3 " in document.parity.command
+    code, _, err = spikeport("ladder", chip, "-o", tmp_path / "no", "--calibration", 3)
+    assert code == 2
+    assert f"--calibration 3: {chip} already contains chip integers" in one_line(err)
+    code, _, err = spikeport("ladder", net, "-o", tmp_path / "no", "--calibration", 0)
+    assert code == 2
+    assert not (tmp_path / "no").exists()
+
+
 def test_what_every_form_of_the_report_says(made: tuple[Ladder, Path]) -> None:
     ladder, folder = made
     first = ladder.report.spiking[0].difference

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 from benchmarks.networks import dense_chain
 from spikeport import map_network
 from spikeport.errors import CheckFailedError, InputError
-from spikeport.hardware import TargetFile
+from spikeport.hardware import TargetFile, read_target
 from spikeport.mapping import Resource, core_limits, find_misfits
 from spikeport.mapping.bounds import lower_bounds
+from spikeport.mapping.encodings import encoding_of
 from spikeport.mapping.packing import pack
 from spikeport.mapping.placement import Places, improved, least_hops, starts
 from spikeport.mapping.plan import plan
+from spikeport.mapping.splitting import split
 from spikeport.mapping.tiling import Tiling
 from spikeport.network import (
     Conv2d,
@@ -34,7 +36,10 @@ from spikeport.network import (
     Sparse,
     SumPool2d,
     afferents,
+    depths,
+    waits,
 )
+from spikeport.plugins import PluginKind, plugins
 from spikeport.simulators import assumed_counts, run_reference
 from tests.helpers.chips import STORAGE, chip, chips
 from tests.helpers.map_checker import errors, neurons_of
@@ -142,6 +147,61 @@ def test_bounds_hold_for_pieces_that_are_cut_anywhere(
         bounds = lower_bounds(made, share_cores=share_cores)
         cores = pack(together, [{}] * len(together), made.capacity, {})
         assert max(bounds.values()) <= (len(cores) if share_cores else len(together))
+
+
+@settings(max_examples=60)
+@given(networks() | st.integers(0, 2**32 - 1).map(sparse_network), chips())
+def test_connections_that_share_an_encoding_count_as_if_each_had_its_own(
+    network: DeployedNetwork, target: TargetFile
+) -> None:
+    made = plan(network, core_limits(target))
+    depth, _ = depths(network, lambda part: 1)
+    wait = waits(network, depth, lambda part: 1)
+    own = {
+        part.name: encoding_of(
+            part,
+            network.sources[part.source].shape,
+            network.by_name[part.target].shape,
+            wait[part.name],
+            made.limits.storage,
+            lines=network.lines(part.source),
+            positional=made.encodings[part.name].positional,
+        )
+        for part in network.weighted_connections
+    }
+    apart = dataclasses.replace(made, encodings=own)
+    tilings, wrong = split(made)
+    assert (tilings, wrong) == split(apart)
+    for name in network.order:
+        for tiling in (tilings[name], Tiling.finest(made.shapes[name])):
+            demands = [one.demands(name, tiling, tilings) for one in (made, apart)]
+            assert (demands[0] == demands[1]).all()
+            assert made.packets(name, tiling) == apart.packets(name, tiling)
+    assert lower_bounds(made, share_cores=True) == lower_bounds(apart, share_cores=True)
+
+
+def test_parallel_connections_of_equal_form_share_an_encoding() -> None:
+    """Storage depends on the form of a kernel and the bits of a weight, not on its values."""
+    rng = np.random.default_rng(0)
+    kernels = [even(rng, 4, 2, 3, 3) for _ in range(3)]
+    inputs = tuple(Input(name, (2, 6, 6)) for name in "abc")
+    network = DeployedNetwork(
+        inputs,
+        (Population("out", (4, 6, 6), vth=5),),
+        tuple(
+            Conv2d(part.name, "out", kernel, padding=(1, 1), exponent=shift)
+            for part, kernel, shift in zip(inputs, kernels, (0, 1, 0), strict=True)
+        ),
+        (Readout("out"),),
+        2,
+    )
+    made = plan(network, core_limits(read_target(plugins(PluginKind.TARGET)["loihi1"])))
+    assert list(made.into("out").values()) == [3]
+    narrow = dataclasses.replace(
+        network.weighted_connections[2], stride=(1, 1), dilation=(2, 2), padding=(2, 2)
+    )
+    other = dataclasses.replace(network, connections=(*network.connections[:2], narrow))
+    assert sorted(plan(other, made.limits).into("out").values()) == [1, 2]
 
 
 def test_the_bound_of_memory_knows_that_groups_have_lists_of_their_own() -> None:

@@ -26,29 +26,62 @@ from spikeport.network import (
     DeployedNetwork,
     Population,
     WeightedConnection,
+    largest_sum,
 )
 
 Array = NDArray[np.float64]
 
 
 def round_connections(
-    parts: Sequence[FloatConnection], scales: Sequence[float], config: QuantizeConfig
+    lowered: LoweredNetwork, population: str, scale: float, config: QuantizeConfig
 ) -> tuple[WeightedConnection, ...]:
     """Round all connections into a population to chip integers.
 
     Args:
-        scales: weight units per unit of weight, for each connection.
+        scale: weight units per unit of the membrane.
     """
+    parts = lowered.incoming(population)
+    scaled = {p.name: p.weight * (scale / lowered.source_scale(p.source)) for p in parts}
     made: dict[str, WeightedConnection] = {}
-    shared = [(p, p.weight * s) for p, s in zip(parts, scales, strict=True) if not p.biases]
-    rounded = round_layer([scaled for _, scaled in shared], config, dense=all_dense(parts))
-    for (part, _), (weight, bits) in zip(shared, rounded, strict=True):
-        made[part.name] = integer_connection(part, weight, bits)
-    for part, scale in zip(parts, scales, strict=True):
+    shared = [part for part in parts if not part.biases]
+    exponents = [input_exponent(lowered, part, scaled[part.name], config) for part in shared]
+    finer = [scaled[p.name] / 2.0**e for p, e in zip(shared, exponents, strict=True)]
+    rounded = round_layer(finer, config, dense=all_dense(parts))
+    for part, exponent, (weight, bits) in zip(shared, exponents, rounded, strict=True):
+        made[part.name] = integer_connection(part, weight, bits, exponent)
+    for part in parts:
         if part.biases:
-            weight, exponent = round_biases(part.weight * scale, config)
+            weight, exponent = round_biases(scaled[part.name], config)
             made[part.name] = integer_connection(part, weight, config.weight_bits, exponent)
     return tuple(made[part.name] for part in parts)
+
+
+def input_exponent(
+    lowered: LoweredNetwork, part: FloatConnection, scaled: Array, config: QuantizeConfig
+) -> int:
+    """The exponent of weights of a graded input: the lowest at which none is clipped; else 0.
+
+    An input of values up to X has weights of about 1 / X of those of spikes into the same neurons:
+    in the same unit, few integers are left for them. A negative exponent divides their sum instead,
+    which is exact down to -6. It stays 0 if they are integers as they are; sums that wrap before
+    the exponent acts must fit as well.
+
+    Args:
+        scaled: the weights, in weight units.
+    """
+    least = config.constraints.exponent_min
+    if not (least and lowered.is_graded(part.source) and scaled.any()):
+        return 0
+    if np.array_equal(round_weights(settle(scaled), config), settle(scaled)):
+        return 0
+    exponent = min(weight_exponent(scaled, config, least), 0)
+    low, high = lowered.message_range(part.source)
+    while exponent < 0:
+        made = integer_connection(part, round_weights(scaled / 2.0**exponent, config))
+        if not made.wraps or largest_sum(made, low, high) < LOIHI.state_wrap:
+            break
+        exponent += 1
+    return exponent
 
 
 def round_biases(scaled: Array, config: QuantizeConfig) -> tuple[NDArray[np.int16], int]:
@@ -148,6 +181,7 @@ def integer_connection(
             padding=part.padding[1],
             dilation=part.dilation[1],
             groups=part.groups,
+            exponent=exponent,
             weight_bits=bits,
             delay=part.delay,
             name=part.name,
@@ -160,6 +194,7 @@ def integer_connection(
         padding=part.padding,
         dilation=part.dilation,
         groups=part.groups,
+        exponent=exponent,
         weight_bits=bits,
         delay=part.delay,
         pool=part.pool,

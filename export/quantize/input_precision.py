@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.quantize.activity import FloatActivity
 from spikeport.export.quantize.calibrate import calibrate
 from spikeport.export.quantize.config import QuantizeConfig
+from spikeport.export.quantize.connections import input_exponent
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import largest_scale, round_weights, settle
 from spikeport.export.quantize.rounding_loss import coarse_share, zeroed_fraction
@@ -135,12 +137,14 @@ class _Met:
 
     Attributes:
         unclipped: the scale that clips nothing, if one fits.
+        scaled: weights at this scale, before rounding, with their exponent.
         sum_limit: largest scale of the target by the sums of a step.
     """
 
     target: FloatPopulation
     connection: FloatConnection
     unclipped: Candidate | None
+    scaled: NDArray[np.float64]
     sum_limit: float
 
 
@@ -163,7 +167,10 @@ def _met(
                 config=replace(config, clip_fractions=(1.0,)),
             )
             sums = sum_limit(lowered, target, config)
-            found.append(_Met(target, connection, fitting[0] if fitting else None, sums))
+            unclipped = fitting[0] if fitting else None
+            scaled = connection.weight * (unclipped.scale / part.scale if unclipped else 0.0)
+            exponent = input_exponent(lowered, connection, scaled, config)
+            found.append(_Met(target, connection, unclipped, scaled / 2.0**exponent, sums))
     return found
 
 
@@ -178,7 +185,7 @@ def _starved(part: Input, met: _Met, config: QuantizeConfig) -> bool:
     if met.unclipped is None:
         return True
     weight = met.connection.weight
-    rounded = round_weights(settle(weight * (met.unclipped.scale / part.scale)), config)
+    rounded = round_weights(settle(met.scaled), config)
     return zeroed_fraction(weight, rounded) > coarse_share(config.weight_bits)
 
 
@@ -188,7 +195,7 @@ def _halvings(
     """The number of halvings of the input that this connection prefers."""
     if met.unclipped is None:
         return 0
-    scaled = settle(met.connection.weight * (met.unclipped.scale / part.scale))
+    scaled = settle(met.scaled)
     rounded = round_weights(scaled, config)
     output = activity[met.target.name]
     bound = largest_allowed(met.target, config, peak_u=output.peak_u, peak_v=output.peak_v)

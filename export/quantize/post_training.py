@@ -77,7 +77,8 @@ def quantize_float_network(
     A population and the connections into it share one scale S, in weight units per unit of the
     float membrane:
 
-        weight     round(S w / source scale) on the grid of its signs; exponent 0
+        weight     round(S w / source scale) on the grid of its signs; exponent 0, but for a graded
+                   input the lowest from -6 to 0 at which none is clipped
         threshold  S v_threshold as vth, see `rounding.round_threshold` for ties
         bias       round(64 S b) as 13-bit mantissa and the smallest exponent that holds it
         decay      round(4096 (1 - dt/tau kept))

@@ -433,11 +433,10 @@ def _activity(
 def activation_bound(made: Calibrated, lowered: LoweredNetwork) -> int:
     """Largest |u| in weight units that weights, input ranges and decay_u allow."""
     ranges = {i.name: (i.low, i.high) for i in lowered.inputs if i.coding is not Coding.SPIKES}
-    total = 0
+    total = 0.0
     for connection in weighted_among(made.connections):
-        total += largest_sum(connection, *ranges.get(connection.source, (0, 1))) << max(
-            connection.exponent, 0
-        )
+        largest = largest_sum(connection, *ranges.get(connection.source, (0, 1)))
+        total += largest * 2.0**connection.exponent
     decay = made.population.decay_u
     steps = lowered.steps if decay == 0 else min(lowered.steps, LOIHI.decay_unity / decay)
     return math.ceil(total * steps)

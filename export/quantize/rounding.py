@@ -108,10 +108,10 @@ def largest_scale(weight: Array, config: QuantizeConfig) -> float:
         return float(min(high / np.maximum(weight.max(), 0), down / np.maximum(-weight.min(), 0)))
 
 
-def weight_exponent(scaled: Array, config: QuantizeConfig) -> int:
-    """Smallest exponent at which no weight is clipped, or the largest."""
+def weight_exponent(scaled: Array, config: QuantizeConfig, lowest: int = 0) -> int:
+    """Smallest exponent from `lowest` on at which no weight is clipped, or the largest."""
     least = np.log2(1 / largest_scale(scaled, config)) if scaled.any() else 0.0
-    return int(np.clip(np.ceil(least), 0, LOIHI.weight_exponent_max))
+    return int(np.clip(np.ceil(least), lowest, LOIHI.weight_exponent_max))
 
 
 def bias_exponent(state: Array, config: QuantizeConfig) -> int:

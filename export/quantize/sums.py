@@ -46,9 +46,7 @@ def rounded_sum(
     lowered: LoweredNetwork, part: FloatPopulation, scale: float, config: QuantizeConfig
 ) -> int:
     """The bound of the sums of a step into a population that is rounded at a scale."""
-    incoming = lowered.incoming(part.name)
-    scales = [scale / lowered.source_scale(c.source) for c in incoming]
-    made = round_connections(incoming, scales, config)
+    made = round_connections(lowered, part.name, scale, config)
     return step_bound((c, *lowered.message_range(c.source)) for c in made)
 
 

@@ -76,6 +76,8 @@ class Constraints:
         sum_max: largest sum of a step, in weight units; None if there is no limit.
         weight_bits: most bits of a weight.
         bias_min: lowest mantissa of a bias.
+        exponent_min: lowest exponent of weights of graded inputs. Down to -6, that of a sum loses
+            no bits, because sums are 64 times coarser than u.
     """
 
     bias_exponents: tuple[int, ...] = LOIHI.bias_exponents
@@ -87,6 +89,7 @@ class Constraints:
     sum_max: int | None = None
     weight_bits: int = LOIHI.weight_bits
     bias_min: int = LOIHI.bias_mantissa_min
+    exponent_min: int = -LOIHI.activation_shift
 
     def binding(self, free: DeployedNetwork) -> Iterator[tuple[str, Constraints]]:
         """What has an effect on a network that was quantized without it, each in words.
@@ -112,13 +115,18 @@ class Constraints:
         if any(part.bias_exponent not in self.bias_exponents for part in populations):
             exponents = ", ".join(map(str, self.bias_exponents))
             yield f"bias exponent {exponents}", replace(self, bias_exponents=LOIHI.bias_exponents)
+        if any(part.exponent < self.exponent_min for part in connections):
+            found = f"weight exponents of at least {self.exponent_min}"
+            yield found, replace(self, exponent_min=ANY.exponent_min)
         if self.keeps is not _every_matrix:
             yield "weights that come through unchanged", replace(self, keeps=_every_matrix)
 
 
 ANY = Constraints()
 FORMATS: Mapping[str, Constraints] = {
-    "netx": Constraints((BIAS_EXPONENT,), False, kept_exactly, _one_layer_per_node, layers_of),
+    "netx": Constraints(
+        (BIAS_EXPONENT,), False, kept_exactly, _one_layer_per_node, layers_of, exponent_min=0
+    ),
 }
 
 
@@ -160,4 +168,7 @@ def _of_chip(limits: ChipLimits) -> Constraints:
         sum_max=sums,
         weight_bits=min(value("weight_bits", LOIHI.weight_bits), LOIHI.weight_bits),
         bias_min=value("bias_mantissa_min", LOIHI.bias_mantissa_min),
+        exponent_min=0
+        if value("exponent_shifts_weights", False)
+        else min(max(value("weight_exponent_min", ANY.exponent_min), ANY.exponent_min), 0),
     )

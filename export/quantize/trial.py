@@ -99,8 +99,7 @@ def try_alone(
 ) -> Trial:
     """Round one population and run it on given spikes; later sources send float ones."""
     incoming = lowered.incoming(part.name)
-    scales = [candidate.scale / lowered.source_scale(c.source) for c in incoming]
-    rounded = round_connections(incoming, scales, config)
+    rounded = round_connections(lowered, part.name, candidate.scale, config)
     rest = remainder(part, incoming, rounded, candidate.scale, lowered.steps)
     part = replace(part, bias=part.bias + rest) if rest.any() else part
     adapted: list[Connection] = [*rounded]

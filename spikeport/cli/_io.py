@@ -87,6 +87,10 @@ WeightBits = Annotated[
     int,
     typer.Option("--bits", metavar="N", help="Number of bits per weight when quantizing, 2 to 8."),
 ]
+Calibration = Annotated[
+    int,
+    typer.Option(min=1, metavar="N", help="Number of training samples used to choose the scales."),
+]
 QuantizationTarget = Annotated[
     str | None,
     typer.Option(
@@ -104,6 +108,15 @@ InputCoding = Annotated[
         metavar="NAME",
         help="How graded inputs are sent: `graded`, `binary` (as spikes of binary digits, the "
         "default for targets whose spikes carry no value) or `rate` (as neurons of this rate).",
+    ),
+]
+ConvertedFrom = Annotated[
+    Path | None,
+    typer.Option(
+        "--ann",
+        metavar="FILE",
+        help="Checkpoint (.safetensors) of the ANN that the network was converted from: compare "
+        "energies with it, not with an ANN of the network's own layers.",
     ),
 ]
 ChipBits = Annotated[

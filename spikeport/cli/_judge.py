@@ -184,6 +184,7 @@ def energy(
             metavar="N", help="With --map: divide the work among up to N cores, not the fewest."
         ),
     ] = None,
+    ann: _io.ConvertedFrom = None,
     methods: Annotated[
         list[str] | None,
         typer.Option(
@@ -217,6 +218,7 @@ def energy(
     if spread is not None and not mapped:
         raise OptionError(f"energy: --spread {spread} needs --map")
     opened = _io.open_deployed(network, foreign)
+    macs = None if ann is None else _ann_macs(ann, opened)
     prices = load_profile(profile)
     named = [*builtin_methods()] if "all" in (methods or ()) else methods or []
     for name in named:
@@ -226,9 +228,11 @@ def energy(
         dataset = _io.data_for(opened, data, changes, labels_used=False)
         events, accuracy = _run_events(opened, dataset, samples, clip)
     if mapped:
-        estimate = estimate_mapped_energy(opened, events, prices, accuracy=accuracy, cores=spread)
+        estimate = estimate_mapped_energy(
+            opened, events, prices, accuracy=accuracy, cores=spread, ann_macs=macs
+        )
     else:
-        estimate = estimate_energy(opened, events, prices, accuracy=accuracy)
+        estimate = estimate_energy(opened, events, prices, accuracy=accuracy, ann_macs=macs)
     if activity is not None:
         assumed = f"Events: not from a run; activity {activity} for all neurons and steps."
         estimate = dataclasses.replace(estimate, assumptions=(assumed, *estimate.assumptions))
@@ -237,6 +241,15 @@ def energy(
     shown += [render_methods(others)] if others else []
     facts = {"methods": [one.as_dict() for one in others]} if others else {}
     _io.emit(as_json, origin_facts(opened) | estimate.as_dict() | facts, *shown)
+
+
+def _ann_macs(path: Path, network: DeployedNetwork) -> int:
+    """MACs of the ANN in a checkpoint, which the network can have been converted from."""
+    from spikeport.ladder.ann import ann_of
+    from spikeport.trainer.loop import load_checkpoint
+    from spikeport.trainer.measure import macs_of
+
+    return macs_of(ann_of(network, load_checkpoint(path).model, f"--ann {path}"))
 
 
 def _events(

@@ -61,6 +61,15 @@ def ladder(
     ] = None,
     target: _io.QuantizationTarget = None,
     input_coding: _io.InputCoding = None,
+    calibration: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Number of training samples used to choose the scales when quantizing (default: "
+            "256).",
+        ),
+    ] = None,
     ann: Annotated[
         Path | None,
         typer.Option(
@@ -84,6 +93,7 @@ def ladder(
     from spikeport.export import QuantizeConfig
     from spikeport.ladder import LadderConfig, write_ladder
     from spikeport.ladder.ann import ann_of
+    from spikeport.ladder.config import CALIBRATION
     from spikeport.ladder.folder import FILES
     from spikeport.trainer.chip import QATNetwork
     from spikeport.trainer.loop import load_checkpoint
@@ -91,6 +101,7 @@ def ladder(
     _io.check_out_folder(out, FILES, network, data, ann)
     config = LadderConfig(
         samples=samples,
+        calibration=CALIBRATION if calibration is None else calibration,
         lava_samples=lava_samples,
         reference_samples=reference_samples,
         timeout_s=timeout,
@@ -104,7 +115,12 @@ def ladder(
     before = None if ann is None else load_checkpoint(ann).model
     model, dataset = _opened(network, foreign, data, changes)
     origin = None if before is None else ann_of(model, before, f"--ann {ann}")
-    given = {"--bits": bits, "--target": target, "--input-coding": input_coding}
+    given = {
+        "--bits": bits,
+        "--target": target,
+        "--input-coding": input_coding,
+        "--calibration": calibration,
+    }
     words = [(name, str(value)) for name, value in given.items() if value is not None]
     if words and isinstance(model, QATNetwork | DeployedNetwork):
         raise OptionError(f"{' '.join(words[0])}: {network} already contains chip integers")

@@ -228,12 +228,7 @@ def quantize(
     bits: _io.WeightBits = 8,
     target: _io.QuantizationTarget = None,
     input_coding: _io.InputCoding = None,
-    calibration: Annotated[
-        int,
-        typer.Option(
-            min=1, metavar="N", help="Number of training samples used to choose the scales."
-        ),
-    ] = 256,
+    calibration: _io.Calibration = 256,
     clip: _io.Clip = False,
     *,
     foreign: Foreign,

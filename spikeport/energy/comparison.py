@@ -1,12 +1,14 @@
 """An ordinary network (ANN) on another device, beside the estimate: `DeviceComparison`.
 
-The ANN has the same layers and runs once per sample, with one MAC per synapse and position. It
-costs as much as the spiking network
+The ANN runs once per sample. It is the one that the network was converted from, if its MACs are
+given; otherwise it has the same layers, with one MAC per synapse and position. It costs as much as
+the spiking network
 
 - at E / e_mac MACs: one of fewer operations costs less;
 - at the activity x that solves F + x V = E_ann, with F the energy that does not depend on activity
   (visits, updates and static power) and V the rest at the counted activity, x = 1: below it the
-  spiking network costs less. In spikes per synapse and sample: x S / MACs, with S synaptic events.
+  spiking network costs less. In synaptic events per MAC: x S / MACs, with S synaptic events per
+  sample; for an ANN of the same layers these are spikes per synapse.
 
 A device whose price includes static power is compared with the total, others with the dynamic
 energy. Per level: low of one with low of the other.
@@ -27,7 +29,7 @@ class SpikingCost:
 
     Attributes:
         fixed: the part of `dynamic` that does not depend on activity.
-        macs: of one pass through the same layers as an ordinary network.
+        macs: of one pass of the ANN.
     """
 
     steps: int
@@ -60,10 +62,10 @@ class DeviceComparison:
 
     Attributes:
         bits: of activations.
-        ann: one pass of the same layers.
+        ann: one pass.
         macs: MACs per sample at which an ANN costs as much as the spiking network.
         activity: factor of all spikes at which both cost the same.
-        spikes_per_synapse: the same as spikes per synapse and sample.
+        spikes_per_synapse: the same as synaptic events per MAC.
         with_static: whether static power is part of both.
     """
 

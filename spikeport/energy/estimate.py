@@ -54,6 +54,7 @@ def estimate_energy(
     placement: Placement | None = None,
     accuracy: float | None = None,
     devices: Sequence[Device] | None = None,
+    ann_macs: int | None = None,
 ) -> EnergyReport:
     """Estimate the energy of a run from its event counts.
 
@@ -66,19 +67,24 @@ def estimate_energy(
             is one packet, and its distance is the profile's assumption.
         accuracy: share of the samples whose class is right, for the energy per correct answer.
         devices: those to compare with; None for Spikeport's own (`builtin_devices`).
+        ann_macs: MACs per sample of the ANN to compare with, such as the one that the network was
+            converted from; None for one of the same layers.
 
     Returns:
         Energies in pJ for the whole run, as low, nominal and high values.
 
     Raises:
         InputError: the counts cover no samples or no steps, or their connections and populations
-            or those of the placement are not those of the network; the accuracy is not in 0..1.
+            or those of the placement are not those of the network; the accuracy is not in 0..1, or
+            `ann_macs` not positive.
     """
     table = TERMS if table is None else table
     topology = topology_of(network) if isinstance(network, DeployedNetwork) else network
     topology.check(counts)
     if accuracy is not None and not 0 <= accuracy <= 1:
         raise EnergyError(f"energy: accuracy is {accuracy}, must lie in 0..1")
+    if ann_macs is not None and ann_macs < 1:
+        raise EnergyError(f"energy: ann_macs is {ann_macs}, must be at least 1")
     if placement is not None:
         placement.check(counts.visits, topology.connections)
     terms, unpriced = dynamic_terms(topology, counts, profile, table, placement)
@@ -92,6 +98,7 @@ def estimate_energy(
     unpriced += untimed(topology, profile, table)
     unpriced += [f"writing of biases by the host ('{name}')" for name in topology.injections]
     mac = profile.int8_mac_pj
+    compared = topology.macs if ann_macs is None else ann_macs
     host, host_time_ns = _host(profile, counts, time_ns, cores.chips)
     report = EnergyReport(
         profile=profile,
@@ -100,7 +107,7 @@ def estimate_energy(
         chips=cores.chips,
         terms=tuple(terms),
         time_ns=time_ns,
-        int8_ann=mac.interval * (topology.macs * counts.samples) if mac and topology.macs else None,
+        int8_ann=mac.interval * (compared * counts.samples) if mac and compared else None,
         assumptions=assumptions(profile, topology, placement),
         unpriced=(*unpriced, *(text for text in profile.unpriced if not placed(text, placement))),
         warnings=(),
@@ -111,6 +118,7 @@ def estimate_energy(
         slowest=cores.slowest,
         placed=placement is not None,
         macs=topology.macs,
+        ann_macs=ann_macs,
         synaptic_events=counts.total("synaptic_events"),
         graded_macs={
             name: counts.synaptic_events[name]
@@ -123,7 +131,7 @@ def estimate_energy(
     beside = builtin_devices() if devices is None else devices
     return dataclasses.replace(
         report,
-        comparisons=tuple(compare(report.cost, one) for one in beside) if report.macs else (),
+        comparisons=tuple(compare(report.cost, one) for one in beside) if compared else (),
         warnings=warnings(report, topology),
     )
 

@@ -64,7 +64,7 @@ class EnergyReport:
         chips: minimum number of chips whose cores hold all populations.
         time_ns: computing time of the run on the chip, without a host; 0 if the profile has no
             times.
-        int8_ann: the same layers once per sample, as an int8 network on a digital accelerator.
+        int8_ann: the ANN once per sample, as an int8 network on a digital accelerator.
         assumptions, unpriced, warnings: what was assumed, what is not included, and what makes the
             figure doubtful for this network.
         host: what a host in every step adds: its own energy, and static power while it works.
@@ -75,13 +75,15 @@ class EnergyReport:
         slowest: populations of the core that sets the length of a step.
         placed: whether cores, packets and hops are those of a placement.
         macs: MACs of one pass through the same layers.
+        ann_macs: MACs of the ANN that the network was converted from, which is then compared with;
+            None if it is one of the same layers.
         synaptic_events: of the run, on non-zero weights.
         graded_macs: multiplications by values of graded inputs, in all steps, per connection;
             without zero weights.
         layers: the population that each part of a term belongs to: its own, or, for a connection,
             the one that it leads to.
         accuracy: share of samples whose class is right, None if unknown.
-        comparisons: ordinary networks on other devices.
+        comparisons: the ANN on other devices.
     """
 
     profile: HardwareProfile
@@ -106,6 +108,7 @@ class EnergyReport:
     layers: Mapping[str, str]
     accuracy: float | None = None
     comparisons: tuple[DeviceComparison, ...] = ()
+    ann_macs: int | None = None
 
     @property
     def dynamic(self) -> Interval:
@@ -191,8 +194,9 @@ class EnergyReport:
         """What is compared with ordinary networks."""
         each = self.per_sample
         events = self.synaptic_events / self.samples
+        macs = self.macs if self.ann_macs is None else self.ann_macs
         return SpikingCost(
-            self.steps, each(self.dynamic), each(self.fixed), each(self.static), events, self.macs
+            self.steps, each(self.dynamic), each(self.fixed), each(self.static), events, macs
         )
 
     @property
@@ -269,6 +273,7 @@ class EnergyReport:
             "slowest": list(self.slowest),
             "int8_ann": _plain(self.int8_ann),
             "macs_per_sample": self.macs,
+            "ann_macs_per_sample": self.ann_macs,
             "synaptic_events": self.synaptic_events,
             "comparisons": [found.as_dict() for found in self.comparisons],
             "input_values": dict(self.input_values),

@@ -46,8 +46,17 @@ class Chip:
         return fit_of(self.checked, self.title, cores, 0 if self.map is None else self.map.chips)
 
 
-def on_chip(network: DeployedNetwork, profile: HardwareProfile, counts: EventCounts) -> Chip:
-    """Check a network against the chip of a profile, and map it onto its cores."""
+def on_chip(
+    network: DeployedNetwork,
+    profile: HardwareProfile,
+    counts: EventCounts,
+    ann_macs: int | None = None,
+) -> Chip:
+    """Check a network against the chip of a profile, and map it onto its cores.
+
+    Args:
+        ann_macs: of the ANN to compare energies with, see `estimate_energy`.
+    """
     if profile.name not in plugins(PluginKind.TARGET):
         return Chip(profile.title, unmapped="the profile of the prices is not that of a target")
     checked = check_deployed(network, [profile.name])[0]
@@ -60,6 +69,8 @@ def on_chip(network: DeployedNetwork, profile: HardwareProfile, counts: EventCou
         return Chip(profile.title, checked, unmapped=str(error))
     energy: dict[str, EnergyReport] = {}
     for made in (found, spread):
-        estimate = estimate_energy(network, counts, profile, placement=made.placement(counts))
+        estimate = estimate_energy(
+            network, counts, profile, placement=made.placement(counts), ann_macs=ann_macs
+        )
         energy.setdefault(mapped_stage(len(made.cores)), estimate)
     return Chip(profile.title, checked, found, found.traffic(counts), energy)

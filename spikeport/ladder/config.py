@@ -9,6 +9,9 @@ from spikeport.errors import InputError, ValueRangeError
 from spikeport.export import QuantizeConfig
 from spikeport.parity import Limits
 
+CALIBRATION = 256
+"""Training samples that choose scales, unless told otherwise."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LadderConfig:
@@ -28,7 +31,7 @@ class LadderConfig:
     """
 
     samples: int | None = None
-    calibration: int = 256
+    calibration: int = CALIBRATION
     reference_samples: int = 4
     lava_samples: int = 32
     limits: Limits = dataclasses.field(default_factory=Limits)

@@ -141,7 +141,7 @@ def run_ladder(
         skipped=tuple(climb.skipped.values()),
     )
     counts = next(climb.counts[title] for title in (QUANTIZED, DEPLOYED) if title in climb.counts)
-    chip = on_chip(deployed, climb.profile, counts)
+    chip = on_chip(deployed, climb.profile, counts, climb.macs)
     return Ladder(report, energy, prepared.quantization, deployed, climb.observed, chip)
 
 
@@ -221,7 +221,7 @@ class _Climb:
     def results(self) -> tuple[tuple[LadderRow, ...], dict[str, EnergyReport]]:
         """The rows, and the energy by stage."""
         energy = {
-            title: estimate_energy(self.forms.deployed, found, self.profile)
+            title: estimate_energy(self.forms.deployed, found, self.profile, ann_macs=self.macs)
             for title, found in self.counts.items()
         }
         each: dict[str, Interval | None] = {

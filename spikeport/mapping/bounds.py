@@ -45,8 +45,7 @@ def lower_bounds(plan: Plan, *, share_cores: bool) -> Mapping[Resource, int]:
 def _least(plan: Plan, name: str, whole: Tilings) -> list[int]:
     demands = plan.demands(name, whole[name], whole)[0]
     boxes, size = all_boxes(plan, name), plan.network.by_name[name].size
-    parts = plan.network.weighted_into(name)
-    once = sum(plan.encodings[part.name].least_bits() for part in parts)
+    once = sum(count * encoding.least_bits() for encoding, count in plan.into(name).items())
     each, largest = Fraction(0), plan.most_neurons(name)
     if len(boxes.neurons):
         best = int(np.argmin(boxes.bits / boxes.neurons))

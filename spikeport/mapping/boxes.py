@@ -86,8 +86,8 @@ def _allowed(plan: Plan, name: str, sizes: tuple[Integers, ...]) -> Boxes:
         fits &= _product(sizes[1:]) <= bases
     sizes = tuple(one[fits] for one in sizes)
     bits = np.zeros(len(sizes[0]), np.int64)
-    for part in plan.network.weighted_into(name):
-        bits += plan.encodings[part.name].fewest_bits(sizes)
+    for encoding, count in plan.into(name).items():
+        bits += count * encoding.fewest_bits(sizes)
     fits = bits <= (UNLIMITED if most is None else most.value)
     sizes, bits = tuple(one[fits] for one in sizes), bits[fits]
     pieces = _product(tuple(-(-n // one) for n, one in zip(shape, sizes, strict=True)))

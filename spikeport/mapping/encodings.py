@@ -6,8 +6,8 @@ once: what each piece of the target stores, and what each piece of the source se
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any, Protocol
 
 import numpy as np
@@ -88,7 +88,7 @@ class Encoding(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Lines:
     """A connection from an input of binary digits: stored once for each of `count` lines."""
 
@@ -135,6 +135,19 @@ ENCODINGS: Mapping[type[Any], _Make] = {
 }
 
 
+_NOT_STORED = ("name", "source", "target", "weight", "exponent", "weight_bits", "delay")
+"""Fields of a connection on which its storage does not depend, beyond the bits of a synapse."""
+
+
+def _layout(connection: WeightedConnection) -> Hashable:
+    """What two connections have in common if their synapses lie in the same places."""
+    stated = [item.name for item in fields(connection) if item.name not in _NOT_STORED]
+    values = tuple(getattr(connection, name) for name in stated)
+    if any(isinstance(value, np.ndarray) for value in values):
+        return connection.name
+    return (type(connection), connection.weight.shape, values)
+
+
 def encoding_of(
     connection: WeightedConnection,
     source: Shape,
@@ -144,6 +157,7 @@ def encoding_of(
     *,
     lines: int = 1,
     positional: bool,
+    known: dict[Hashable, Encoding] | None = None,
 ) -> Encoding:
     """The encoding of a connection.
 
@@ -151,11 +165,18 @@ def encoding_of(
         wait: chip steps by which its synapses delay messages.
         lines: for each neuron of the source, such as one for each binary digit of an input.
         positional: whether a dense connection uses one axon per position of its source.
+        known: encodings made before. Connections that are stored in the same way share one, so that
+            what it counts is counted once.
 
     Raises:
         InputError: it is of a kind that cannot be mapped.
     """
     make = implementation_of(ENCODINGS, connection, "in the map onto cores")
     bits = weight_bits(connection, rules.exponent_min) + max(wait, 0).bit_length()
-    made = make(Ends(connection, source, target, bits, positional), rules)
-    return made if lines == 1 else _Lines(made, lines, made.positional, made.spatial)
+    known = {} if known is None else known
+    key = (_layout(connection), source, target, bits, positional, lines)
+    if key not in known:
+        made = make(Ends(connection, source, target, bits, positional), rules)
+        several = lines > 1
+        known[key] = _Lines(made, lines, made.positional, made.spatial) if several else made
+    return known[key]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +45,19 @@ class Plan:
         limit = self.limits.capacity[Resource.NEURONS].value
         return min(limit, self.most.get(name, limit))
 
+    @cached_property
+    def _into(self) -> Mapping[str, Counter[Encoding]]:
+        return {
+            part.name: Counter(
+                self.encodings[one.name] for one in self.network.weighted_into(part.name)
+            )
+            for part in self.network.populations
+        }
+
+    def into(self, name: str) -> Counter[Encoding]:
+        """Encodings of the connections into a population, and how many connections have each."""
+        return self._into[name]
+
     @property
     def capacity(self) -> Demands:
         """Limits of a core in the order of the resources."""
@@ -62,10 +77,10 @@ class Plan:
         found[:, RESOURCES.index(Resource.NEURONS)] = tiling.sizes
         found[:, RESOURCES.index(Resource.PIECES)] = 1
         axons, memory = RESOURCES.index(Resource.INPUT_AXONS), RESOURCES.index(Resource.MEMORY)
-        for part in self.network.weighted_into(name):
-            into, bits = self.encodings[part.name].stored(tiling)
-            found[:, axons] += into
-            found[:, memory] += bits
+        for encoding, count in self.into(name).items():
+            into, bits = encoding.stored(tiling)
+            found[:, axons] += count * into
+            found[:, memory] += count * bits
         found[:, RESOURCES.index(Resource.OUTPUT_AXONS)] = self.slots(
             name, tiling, {**tilings, name: own or tiling}
         )
@@ -78,8 +93,12 @@ class Plan:
             tilings: of all populations that it sends to.
         """
         total = np.zeros(tiling.count, np.int64)
-        for part in self.network.weighted_from(name):
-            total += self.encodings[part.name].slots(tiling, tilings[part.target])
+        ways = Counter(
+            (self.encodings[part.name], tilings[part.target])
+            for part in self.network.weighted_from(name)
+        )
+        for (encoding, targets), count in ways.items():
+            total += count * encoding.slots(tiling, targets)
         return total
 
     def events_of_neuron(self, name: str) -> float:
@@ -89,15 +108,18 @@ class Plan:
 
     def packets(self, name: str, tiling: Tiling) -> float:
         """Packets to the pieces of a population if every source neuron sends one message."""
-        return sum(
-            float(self.encodings[part.name].links(whole, tiling).sum())
+        sources = Counter(
+            (self.encodings[part.name], self.shapes[part.source])
             for part in self.network.weighted_into(name)
-            for whole in [Tiling.whole(self.shapes[part.source])]
+        )
+        return sum(
+            count * float(encoding.links(Tiling.whole(shape), tiling).sum())
+            for (encoding, shape), count in sources.items()
         )
 
     def is_spatial(self, name: str) -> bool:
         """Whether lists of synapses of a population are moved by position."""
-        return any(self.encodings[c.name].spatial for c in self.network.weighted_into(name))
+        return any(encoding.spatial for encoding in self.into(name))
 
     def positions(self, name: str, tiling: Tiling) -> int:
         """The most positions of a piece, if its lists of synapses are moved by position."""
@@ -118,9 +140,13 @@ def plan(network: DeployedNetwork, limits: CoreLimits) -> Plan:
     depth, _ = depths(network, _one)
     wait = waits(network, depth, _one)
     encodings: dict[str, Encoding] = {}
+    known: dict[Hashable, Encoding] = {}
     for population in network.populations:
         parts = network.weighted_into(population.name)
-        single = {part.name: _encoding(network, part, wait, limits, False) for part in parts}
+        single = {
+            part.name: _encoding(network, part, wait, limits, known, positional=False)
+            for part in parts
+        }
         whole = Tiling.whole((population.size,))
         kept = Tiling.whole(population.shape)
         axons = sum(
@@ -130,7 +156,9 @@ def plan(network: DeployedNetwork, limits: CoreLimits) -> Plan:
         if most is not None and axons > most.value:
             for part in parts:
                 if len(network.sources[part.source].shape) > 1:
-                    single[part.name] = _encoding(network, part, wait, limits, True)
+                    single[part.name] = _encoding(
+                        network, part, wait, limits, known, positional=True
+                    )
         encodings |= single
     return Plan(network, limits, encodings, _shapes(network, encodings))
 
@@ -145,6 +173,8 @@ def _encoding(
     part: WeightedConnection,
     wait: Mapping[str, int],
     limits: CoreLimits,
+    known: dict[Hashable, Encoding],
+    *,
     positional: bool,
 ) -> Encoding:
     return encoding_of(
@@ -155,6 +185,7 @@ def _encoding(
         limits.storage,
         lines=network.lines(part.source),
         positional=positional,
+        known=known,
     )
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import groupby
 
 from spikeport.mapping.boxes import Boxes, even_boxes
+from spikeport.mapping.encodings import Encoding
 from spikeport.mapping.limits import RESOURCES, Resource
 from spikeport.mapping.misfit import Misfit, beyond, misfits
 from spikeport.mapping.plan import Plan
 from spikeport.mapping.tiling import Tiling, tilings
-from spikeport.network import Shape
+from spikeport.network import Shape, WeightedConnection
 
 PATIENCE = 3
 """Passes over a network with cycles after which a new tiling must have more pieces."""
@@ -29,17 +30,40 @@ class Ahead:
         self._plan = plan
         self._most = plan.limits.capacity.get(Resource.OUTPUT_AXONS)
         self._boxes: dict[str, Boxes] = {}
+        self._known: dict[tuple[Encoding, Shape, Tiling], int] = {}
 
-    def pieces(self, name: str, tiling: Tiling, found: Mapping[str, Tiling]) -> int:
-        """Pieces of all sources of a population that is cut in this way."""
+    def pieces(self, name: str, found: Mapping[str, Tiling]) -> Callable[[Tiling], int]:
+        """How many pieces all sources of a population need, by how it is cut.
+
+        The slots of their messages to other populations are counted once for all tilings.
+        """
         if self._most is None:
-            return 0
-        tilings, total = {**found, name: tiling}, 0
-        for source in self._sources(name):
-            slots = float(self._plan.slots(source, self._columns(source), tilings).mean())
-            most = self._most.value / slots if slots else math.inf
-            total += self._of(source).fewest_pieces(most)
-        return total
+            return lambda tiling: 0
+        most, sources = self._most.value, self._sources(name)
+        parts = {source: self._plan.network.weighted_from(source) for source in sources}
+        elsewhere = {
+            source: sum(self._slots(p, found[p.target]) for p in parts[source] if p.target != name)
+            for source in sources
+        }
+        here = {source: [p for p in parts[source] if p.target == name] for source in sources}
+
+        def needed(tiling: Tiling) -> int:
+            total = 0
+            for source in sources:
+                slots = elsewhere[source] + sum(self._slots(p, tiling) for p in here[source])
+                mean = slots / self._columns(self._plan.shapes[source]).count
+                total += self._of(source).fewest_pieces(most / mean if mean else math.inf)
+            return total
+
+        return needed
+
+    def _slots(self, part: WeightedConnection, targets: Tiling) -> int:
+        """Output axons of all positions of its source, by how its target is cut."""
+        encoding, shape = self._plan.encodings[part.name], self._plan.shapes[part.source]
+        key = encoding, shape, targets
+        if key not in self._known:
+            self._known[key] = int(encoding.slots(self._columns(shape), targets).sum())
+        return self._known[key]
 
     def fewest(self, name: str) -> int:
         """Pieces of all sources however the population is cut."""
@@ -52,9 +76,8 @@ class Ahead:
         known = dict.fromkeys(p.source for p in parts if p.source in self._plan.network.by_name)
         return [source for source in known if source != name]
 
-    def _columns(self, name: str) -> Tiling:
+    def _columns(self, shape: Shape) -> Tiling:
         """A piece for each position, with all of its channels."""
-        shape = self._plan.shapes[name]
         if len(shape) == 1:
             return Tiling.finest(shape)
         return Tiling(shape, ((0, shape[0]), *(tuple(range(size + 1)) for size in shape[1:])))
@@ -105,13 +128,14 @@ def _fewest_pieces(
     every = tilings(shape, columns_power_of_two=_columns_in_powers(plan, shape))
     ordered = sorted((one for one in every if one.count >= least), key=lambda one: one.count)
     chosen, total = Tiling.finest(shape), math.inf
+    fewest, sources = ahead.fewest(name), ahead.pieces(name, found)
     for count, group in groupby(ordered, key=lambda one: one.count):
-        if count + ahead.fewest(name) >= total:
+        if count + fewest >= total:
             break
         fitting: dict[int, list[Tiling]] = {}
         for one in group:
             if one.largest <= plan.most_neurons(name):
-                pieces = count + ahead.pieces(name, one, found)
+                pieces = count + sources(one)
                 if pieces < total and _fits(plan, name, one, found):
                     fitting.setdefault(pieces, []).append(one)
         if fitting:
@@ -156,7 +180,6 @@ def _least_pieces(plan: Plan, name: str) -> int:
     neurons = math.prod(plan.shapes[name])
     least = -(-neurons // plan.most_neurons(name))
     if (memory := capacity.get(Resource.MEMORY)) is not None:
-        parts = plan.network.weighted_into(name)
-        bits = sum(plan.encodings[part.name].least_bits() for part in parts)
+        bits = sum(count * encoding.least_bits() for encoding, count in plan.into(name).items())
         least = max(least, -(-bits // memory.value))
     return min(max(least, 1), neurons)

@@ -138,12 +138,16 @@ def _layers(estimate: EnergyReport) -> Table:
 
 
 def _devices(estimate: EnergyReport) -> Renderable:
-    table = Table("The same layers as an ordinary network (ANN), one pass", framed=False)
+    what = "The same layers as an ordinary network (ANN)"
+    if estimate.ann_macs is not None:
+        what = "The ANN that the network was converted from"
+    table = Table(f"{what}, one pass", framed=False)
     table.add_column("on")
     table.add_column("bits", justify="right", no_wrap=True)
     table.add_column("energy", justify="right", no_wrap=True)
     table.add_column(lines(["cheaper", "below, MACs"]), justify="right", no_wrap=True)
-    table.add_column(lines(["spikes per", "synapse"]), justify="right", no_wrap=True)
+    per = ["spikes per", "synapse"] if estimate.ann_macs is None else ["events", "per MAC"]
+    table.add_column(lines(per), justify="right", no_wrap=True)
     for one in estimate.comparisons:
         table.add_row(
             one.device.title,
@@ -153,17 +157,27 @@ def _devices(estimate: EnergyReport) -> Renderable:
             _break_even(one),
         )
     cost = estimate.cost
+    macs, rate = format_count(cost.macs), f"{cost.synaptic_events / cost.macs:.3g}"
+    if estimate.ann_macs is None:
+        this = f"one of its {macs} MACs unless the spikes per synapse and sample (here {rate})"
+    else:
+        this = f"the one of {macs} MACs unless the synaptic events per MAC (here {rate})"
     return stack(
         table,
         plain(
-            "Nominal: an ANN of fewer MACs costs less than this network, and so does one of its "
-            f"{format_count(cost.macs)} MACs unless the spikes per synapse and sample (here "
-            f"{cost.synaptic_events / cost.macs:.3g}) are below the last column. "
-            f"{_batches(estimate)}",
+            f"Nominal: an ANN of fewer MACs costs less than this network, and so does {this} are "
+            f"below the last column. {_own_macs(estimate)}{_batches(estimate)}",
             "dim",
         ),
         "",
     )
+
+
+def _own_macs(estimate: EnergyReport) -> str:
+    """The MACs of the network's own layers, where they are not those of the ANN."""
+    if estimate.ann_macs in (None, estimate.macs):
+        return ""
+    return f"The network's own layers have {format_count(estimate.macs)} MACs. "
 
 
 def _batches(estimate: EnergyReport) -> str:

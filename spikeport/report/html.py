@@ -173,6 +173,7 @@ def _energy_view(name: str, estimate: Estimate) -> dict[str, Any]:
         "with_host": each(estimate["with_host"]) if estimate.get("with_host") else None,
         "quantities": list(_quantities(estimate)),
         "devices": estimate.get("comparisons", ()),
+        "ann_macs": estimate.get("ann_macs_per_sample"),
         "spikes_per_synapse": _spikes_per_synapse(estimate),
         "bars": [
             ("Dynamic, by event", _bars(dynamic, each(estimate["dynamic"]))),
@@ -207,7 +208,7 @@ def _quantities(estimate: Estimate) -> Iterator[tuple[str, str, Mapping[str, flo
 
 
 def _spikes_per_synapse(estimate: Estimate) -> float | None:
-    macs = estimate.get("macs_per_sample")
+    macs = estimate.get("ann_macs_per_sample") or estimate.get("macs_per_sample")
     return estimate["synaptic_events"] / estimate["samples"] / macs if macs else None
 
 

@@ -17,11 +17,12 @@ def estimate_mapped_energy(
     *,
     accuracy: float | None = None,
     cores: int | None = None,
+    ann_macs: int | None = None,
 ) -> EnergyReport:
     """Map a network onto the profile's chip, then estimate its energy with cores, packets and hops.
 
     Args:
-        counts, accuracy: of a run, as for `spikeport.estimate_energy`.
+        counts, accuracy, ann_macs: as for `spikeport.estimate_energy`.
         cores: divide the work of the run among up to this many; by default as few as possible.
 
     Raises:
@@ -37,7 +38,9 @@ def estimate_mapped_energy(
         network, profile.name, cores=cores, work=work_of_run(network, counts, profile)
     )
     placement = made.placement(counts)
-    return estimate_energy(network, counts, profile, placement=placement, accuracy=accuracy)
+    return estimate_energy(
+        network, counts, profile, placement=placement, accuracy=accuracy, ann_macs=ann_macs
+    )
 
 
 def work_of_run(

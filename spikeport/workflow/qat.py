@@ -49,7 +49,8 @@ def prepare_qat(
     if samples is None:
         raise InputError("samples is None, must be calibration samples of shape (B, *shape)")
     graph = export_float(model)
-    config = replace(config, search_wider=False)
+    whole = replace(config.constraints, exponent_min=0)
+    config = replace(config, search_wider=False, constraints=whole)
     made = quantize(graph, samples, config, static=static)
     inputs = made.network.inputs
     real = lower(replace(graph, inputs=inputs), pools=config.constraints.pools)
