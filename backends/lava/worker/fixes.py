@@ -11,7 +11,8 @@ def import_lava() -> None:
 
     Python 3.11 refuses dataclass defaults without a hash, of which `var_model` has eight. NumPy 2
     computes int8 with Python integers in int8: Lava's Conv, which stores its geometry as int8,
-    would overflow at 128 channels or pixels. For the third, see `_always_notify`.
+    would overflow at 128 channels or pixels. For the third, see `_always_notify`. Models are
+    found faster, see `_find_models_once`.
     """
     stock = dataclasses.dataclass
 
@@ -33,6 +34,7 @@ def import_lava() -> None:
 
     utils.conv = conv
     _always_notify()
+    _find_models_once()
 
 
 def _always_notify() -> None:
@@ -57,6 +59,23 @@ def _always_notify() -> None:
 
     CspRecvPort._req_callback = received
     CspSendPort._ack_callback = acknowledged
+
+
+def _find_models_once() -> None:
+    """Have Lava search for the models of a class of processes once.
+
+    It does so for every process, and executes all modules next to its class each time.
+    """
+    from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
+
+    search, found = ProcGroupDiGraphs._find_proc_models, dict[type, list[Any]]()
+
+    def find(proc: Any) -> list[Any]:
+        if type(proc) not in found:
+            found[type(proc)] = search(proc)
+        return list(found[type(proc)])
+
+    ProcGroupDiGraphs._find_proc_models = staticmethod(find)
 
 
 def _notify(port: Any) -> None:
