@@ -12,10 +12,12 @@ test: $(SETUP)
 	$(MAKE) --no-print-directory --jobs 2 check suite
 
 # One process per core, each with one thread; the tests of a file stay together, the longest files
-# come first. The many processes that tests start find the sources compiled.
+# come first. The hundreds of processes that tests start find the sources compiled, even where
+# Python writes no bytecode.
 suite: $(SETUP)
-	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto \
-	  --dist loadfile --no-loadscope-reorder -p tests.helpers.longest_first
+	$(BIN)/python -m compileall -q spikeport trainer export simulators backends
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
+	  --no-loadscope-reorder -p tests.helpers.longest_first
 
 # The tests of what changed and a core set, within a minute; lists what it skips.
 # For example: make quick QUICK='--since HEAD~3 -x'

@@ -11,8 +11,10 @@ def import_lava() -> None:
 
     Python 3.11 refuses dataclass defaults without a hash, of which `var_model` has eight. NumPy 2
     computes int8 with Python integers in int8: Lava's Conv, which stores its geometry as int8,
-    would overflow at 128 channels or pixels. For the third, see `_always_notify`. Models are
-    found faster, see `_find_models_once`.
+    would overflow at 128 channels or pixels. For the third, see `_always_notify`.
+
+    `scipy.signal`, which takes nearly half of the time, is imported by `import_convolution` only,
+    and models are found faster (see `_find_models_once`).
     """
     stock = dataclasses.dataclass
 
@@ -24,7 +26,13 @@ def import_lava() -> None:
         import lava.magma.compiler.var_model  # noqa: F401
     finally:
         dataclasses.dataclass = stock
-    from lava.proc.conv import utils
+    import scipy  # type: ignore[import-untyped]
+
+    scipy.signal = _Late()
+    try:
+        from lava.proc.conv import utils
+    finally:
+        del scipy.signal
 
     stock_conv = utils.conv
 
@@ -35,6 +43,20 @@ def import_lava() -> None:
     utils.conv = conv
     _always_notify()
     _find_models_once()
+
+
+class _Late:
+    """`scipy.signal` for Lava's convolutions, imported on its first use."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_convolution(), name)
+
+
+def import_convolution() -> Any:
+    """`scipy.signal`, which processes that compute convolutions need before they are forked."""
+    import scipy.signal  # type: ignore[import-untyped]
+
+    return scipy.signal
 
 
 def _always_notify() -> None:
