@@ -3,13 +3,21 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready .venv-lava/.ready
 
-.PHONY: demo test quick check coverage bench docs setup clean
+.PHONY: demo test suite quick check coverage bench docs setup clean
 demo: $(SETUP)
 	$(BIN)/spikeport demo --out demo
 
-# One process per core, each with one thread; the tests of a file stay together.
-test: $(SETUP) check
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --dist loadfile
+# The checks run beside the tests.
+test: $(SETUP)
+	$(MAKE) --no-print-directory --jobs 2 check suite
+
+# One process per core, each with one thread; the tests of a file stay together, the longest files
+# come first. The hundreds of processes that tests start find the sources compiled, even where
+# Python writes no bytecode.
+suite: $(SETUP)
+	$(BIN)/python -m compileall -q spikeport trainer export simulators backends
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
+	  --no-loadscope-reorder -p tests.helpers.longest_first
 
 # The tests of what changed and a core set, within a minute; lists what it skips.
 # For example: make quick QUICK='--since HEAD~3 -x'

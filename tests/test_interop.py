@@ -103,18 +103,26 @@ def test_what_a_framework_writes_now_has_its_spikes_here(framework: str, tmp_pat
     }
 
 
-@pytest.mark.parametrize("framework", [needs(name) for name in ("nir", "nirtorch", *LIVE)])
-def test_what_we_write_now_has_our_spikes_there(framework: str, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def networks() -> Any:
     names = "MLP, zero", "MLP, subtract", "CNN, zero", "recurrent, zero", "CUBA, zero", "IF, zero"
-    networks = ours.made(names)
+    return ours.made(names)
+
+
+@pytest.mark.parametrize("framework", [needs(name) for name in ("nir", "nirtorch", *LIVE)])
+def test_what_we_write_now_has_our_spikes_there(
+    framework: str, networks: Any, tmp_path: Path
+) -> None:
+    """From files for anyone and from files for this framework, which reads all in one process."""
     known = [one for one in OURS if one.framework == framework]
-    for plain in (True, False):
-        folder = tmp_path / str(plain)
-        folder.mkdir()
-        given = ours.write(folder, networks, framework, plain)
-        rows = list(ours.measure(framework, Path(sys.executable), folder, given))
-        assert len(rows) == 2 * len(names)
-        assert not [text for text in contradictions(rows, known) if "not among" not in text]
+    given = {
+        stem: file
+        for plain in (True, False)
+        for stem, file in ours.write(tmp_path, networks, framework, plain).items()
+    }
+    rows = list(ours.measure(framework, Path(sys.executable), tmp_path, given))
+    assert len(rows) == 2 * len(networks) == 24
+    assert not [text for text in contradictions(rows, known) if "not among" not in text]
 
 
 def outcomes(rows: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, int]]:

@@ -159,12 +159,14 @@ def test_the_command_of_the_readme_makes_lava_found(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["venv", "pip", "ensurepip"])
 def test_making_an_environment_runs_no_module_of_the_current_folder(
-    places: dict[str, Path], monkeypatch: pytest.MonkeyPatch, name: str
+    places: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mark = places["current"] / "mark"
-    (places["current"] / f"{name}.py").write_text(f"open({str(mark)!r}, 'w')\n")
+    marks = places["current"] / "marks"
+    marks.mkdir()
+    for name in ("venv", "pip", "ensurepip"):
+        mark = str(marks / name)
+        (places["current"] / f"{name}.py").write_text(f"open({mark!r}, 'w')\n")
     commands: list[list[str]] = []
 
     def step(command: list[str]) -> None:
@@ -178,6 +180,6 @@ def test_making_an_environment_runs_no_module_of_the_current_folder(
     )
     monkeypatch.setattr(environment._ask, "cache_clear", lambda: None, raising=False)
     create_environment(places["current"] / "new")
-    assert not mark.exists()
+    assert list(marks.iterdir()) == []
     assert all("-I" in command for command in commands)
     assert len(commands) == 2

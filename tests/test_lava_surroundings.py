@@ -152,6 +152,7 @@ def test_several_runs_at_once() -> None:
         assert (run.trace.spikes["a"] == expected.trace.spikes["a"]).all()
 
 
+@pytest.mark.slow
 @needs_lava
 def test_kills_at_random_moments(tmp_path: Path) -> None:
     """Of Spikeport itself or of any process that it has started, from its start on."""

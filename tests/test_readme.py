@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -10,36 +9,24 @@ from pathlib import Path
 
 import pytest
 
-README = Path(__file__).parent.parent / "README.md"
+from tests.helpers.examples import Place
+from tests.helpers.layout import ROOT
 
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", README.read_text(), re.S | re.M)
-
-
-@pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("readme")
-
-
-def run(command: list[str], workplace: Path) -> subprocess.CompletedProcess[str]:
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(
-        command, cwd=workplace, env={**os.environ, "PATH": path}, capture_output=True, text=True
-    )
+README = (ROOT / "README.md").read_text("utf-8")
 
 
 @pytest.mark.slow
-def test_python_examples_run_in_order(workplace: Path) -> None:
-    examples = blocks("python")
+def test_python_examples_run_in_order(tmp_path: Path) -> None:
+    examples = re.findall(r"^```python\n(.*?)^```$", README, re.S | re.M)
     assert len(examples) >= 3
-    done = run([sys.executable, "-W", "error", "-c", "\n".join(examples)], workplace)
+    command = [sys.executable, "-W", "error", "-c", "\n".join(examples)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
-def test_command_examples_run_in_order(workplace: Path) -> None:
-    (script,) = blocks("sh")
-    for line in script.strip().splitlines():
-        done = run(["bash", "-c", line], workplace)
-        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+def test_command_examples_run_in_order(tmp_path: Path) -> None:
+    (script,) = re.findall(r"^```sh\n.*?^```$", README, re.S | re.M)
+    place = Place(tmp_path)
+    assert not list(place.run(script))
+    assert len(place.printed) == len(script.splitlines()) - 2

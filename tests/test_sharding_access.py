@@ -74,16 +74,20 @@ def answer_to(address: tuple[str, int], request: bytes, *, tls: bool) -> bytes:
     return b""
 
 
-def identity(address: str, security: Any) -> dict[str, Any]:
+def identities(places: list[tuple[str, Any]]) -> list[Any]:
+    """What each address says of itself to a client with these credentials, or the error."""
     rpc: Any = distributed.rpc
 
-    async def ask() -> Any:
+    async def ask(address: str, security: Any) -> Any:
         given = security.get_connection_args("client")
         async with rpc(address, timeout=1, connection_args=given) as peer:
             return await peer.identity()
 
-    found: dict[str, Any] = asyncio.run(asyncio.wait_for(ask(), 10))
-    return found
+    async def ask_all() -> list[Any]:
+        asked = [asyncio.wait_for(ask(*place), 10) for place in places]
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    return asyncio.run(ask_all())
 
 
 @pytest.mark.slow
@@ -103,13 +107,18 @@ def test_local_workers_refuse_other_clients(
         assert ports < {port for _, port in found}
         assert {host for host, _ in found} == {"127.0.0.1"}
         assert accepting_unix_sockets() == []
-        for address in addresses:
-            assert identity(address, client.security)["type"] in ("Scheduler", "Worker", "Nanny")
-            strangers = (security.temporary(), security())
-            for stranger in strangers:
-                for scheme in ("tls", "tcp"):
-                    with pytest.raises((OSError, TypeError, RuntimeError)):
-                        identity(address.replace("tls", scheme, 1), stranger)
+        own = identities([(address, client.security) for address in addresses])
+        assert [who["type"] for who in own] == ["Scheduler", "Worker", "Nanny"]
+        refused = identities(
+            [
+                (address.replace("tls", scheme, 1), stranger)
+                for address in addresses
+                for stranger in (security.temporary(), security())
+                for scheme in ("tls", "tcp")
+            ]
+        )
+        assert len(refused) == 12
+        assert all(isinstance(what, (OSError, TypeError, RuntimeError)) for what in refused)
         for place in found:
             for route in ROUTES:
                 request = f"GET {route} HTTP/1.0\r\nHost: localhost\r\n\r\n".encode()

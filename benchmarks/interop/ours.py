@@ -45,7 +45,7 @@ def write(
     """Write networks for anyone or for this framework: stem of the file, and what it contains."""
     found = {}
     for number, (network, expected) in enumerate(networks):
-        place = folder / f"{number:02}.nir"
+        place = folder / f"{number:02}{'' if plain else '-for'}.nir"
         told: dict[str, Any] = {}
         options = {"dt": DT, "subtract": False}
         reader = None if plain else framework

@@ -267,7 +267,8 @@ def _lossless(
     mixed = bool(first[0] < 0 < first[-1])
     low, high, step = LOIHI.weight_grid(mixed=mixed, bits=config.weight_bits)
     largest = float(np.abs(first).max())
-    probe = first[:: max(1, first.size // 32)]  # rejects most scales at little cost
+    # Reject most scales at little cost; of a residual, the first has the weight 1 only.
+    probes = [level[:: max(1, level.size // 32)] for level in levels]
     for mantissa in range(max(-low, high), 0, -step):
         scale = mantissa / largest
         if scale > most * (1 + 1e-12):
@@ -286,7 +287,7 @@ def _lossless(
             continue
         if not all(_on_grid(scale * biases, config) for biases in filtered):
             continue
-        if (settle(scale * probe) % 1).any():
+        if any((settle(scale * probe) % 1).any() for probe in probes):
             continue
         scaled = [scale * w for w in levels]
         rounded = round_layer(scaled, config, dense=dense)

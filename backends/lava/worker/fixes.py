@@ -12,6 +12,9 @@ def import_lava() -> None:
     Python 3.11 refuses dataclass defaults without a hash, of which `var_model` has eight. NumPy 2
     computes int8 with Python integers in int8: Lava's Conv, which stores its geometry as int8,
     would overflow at 128 channels or pixels. For the third, see `_always_notify`.
+
+    `scipy.signal`, which takes nearly half of the time, is imported by `import_convolution` only,
+    and models are found faster (see `_find_models_once`).
     """
     stock = dataclasses.dataclass
 
@@ -23,7 +26,13 @@ def import_lava() -> None:
         import lava.magma.compiler.var_model  # noqa: F401
     finally:
         dataclasses.dataclass = stock
-    from lava.proc.conv import utils
+    import scipy  # type: ignore[import-untyped]
+
+    scipy.signal = _Late()
+    try:
+        from lava.proc.conv import utils
+    finally:
+        del scipy.signal
 
     stock_conv = utils.conv
 
@@ -33,6 +42,21 @@ def import_lava() -> None:
 
     utils.conv = conv
     _always_notify()
+    _find_models_once()
+
+
+class _Late:
+    """`scipy.signal` for Lava's convolutions, imported on its first use."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(import_convolution(), name)
+
+
+def import_convolution() -> Any:
+    """`scipy.signal`, which processes that compute convolutions need before they are forked."""
+    import scipy.signal  # type: ignore[import-untyped]
+
+    return scipy.signal
 
 
 def _always_notify() -> None:
@@ -57,6 +81,23 @@ def _always_notify() -> None:
 
     CspRecvPort._req_callback = received
     CspSendPort._ack_callback = acknowledged
+
+
+def _find_models_once() -> None:
+    """Have Lava search for the models of a class of processes once.
+
+    It does so for every process, and executes all modules next to its class each time.
+    """
+    from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
+
+    search, found = ProcGroupDiGraphs._find_proc_models, dict[type, list[Any]]()
+
+    def find(proc: Any) -> list[Any]:
+        if type(proc) not in found:
+            found[type(proc)] = search(proc)
+        return list(found[type(proc)])
+
+    ProcGroupDiGraphs._find_proc_models = staticmethod(find)
 
 
 def _notify(port: Any) -> None:

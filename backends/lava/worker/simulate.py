@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .fixes import import_lava
+from .fixes import import_convolution, import_lava
 from .naming import announce, name_processes
 
 SLICE_S = 0.3
@@ -140,6 +140,8 @@ def build(program: dict[str, Any], arrays: Any) -> dict[str, Any]:
         "Conv": Conv,
         "Dense": Dense,
     }
+    if any("Conv" in node["kind"] for node in program["nodes"].values()):
+        import_convolution()
     made: dict[str, Any] = {}
     for name, node in program["nodes"].items():
         fields = {k: tuple(v) if isinstance(v, list) else v for k, v in node["fields"].items()}
