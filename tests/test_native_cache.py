@@ -74,6 +74,27 @@ def test_a_kernel_without_a_place_for_its_cache_still_runs() -> None:
     assert kernel(namespace["twice"])(21) == 42  # type: ignore[arg-type]
 
 
+ARRAYS = """
+import numpy as np
+from compiled import array_kernel
+@array_kernel
+def total(n):
+    numbers = np.ones(n, np.int64)
+    return numbers.sum()
+print(total(7))
+"""
+
+
+def test_cached_kernels_may_allocate_arrays(tmp_path: Path) -> None:
+    shutil.copy(compiled.__file__, tmp_path / "compiled.py")
+    (tmp_path / "kernels.py").write_text(ARRAYS)
+    for _ in range(2):
+        command = [sys.executable, "-W", "error", "kernels.py"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+        assert (done.returncode, done.stdout.strip()) == (0, "7")
+    assert len(list(tmp_path.rglob("*.nbi"))) == 1
+
+
 PART = """
 from spikeport.simulators.native.compiled import part
 @part

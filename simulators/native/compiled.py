@@ -69,7 +69,8 @@ class _Cache(FunctionCache):
     """numba's cache on disk, without preparing numba to compile where nothing is compiled.
 
     That takes 0.3 s, more than all else that a small run needs of numba. What is not in the cache
-    is compiled, and numba then prepares itself.
+    is compiled, and numba then prepares itself. For functions that allocate no arrays only: numba
+    prepares the allocation at the same time.
     """
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -84,7 +85,7 @@ def _cached(function: Callable[P, R], options: dict[str, Any]) -> Callable[P, R]
     uncached = cast(Callable[P, R], numba.njit(**options)(function))
     made: Any = numba.njit(**options)(function)
     try:
-        made._cache = cast(Any, _Cache)(function)
+        made._cache = cast(Any, FunctionCache if options["_nrt"] else _Cache)(function)
     except RuntimeError:
         return uncached
     chosen = cast(Callable[P, R], made)
