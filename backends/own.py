@@ -39,10 +39,8 @@ def _cuda_status() -> Status:
         return Status(None, "torch is not installed", CUDA_FIX)
     from spikeport.simulators import device_problem
 
-    if problem := device_problem("cuda"):
-        return Status(
-            None, problem, f"{CUDA_FIX} where there is a GPU; native runs the same anywhere"
-        )
+    if device_problem("cuda"):
+        return Status(None, "no CUDA device")
     return _status()
 
 

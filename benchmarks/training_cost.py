@@ -217,9 +217,10 @@ def saved_bytes(net: Trained, x: Tensor, y: Tensor) -> int:
 
 
 def _tensors() -> list[Tensor]:
-    """All tensors that Python objects hold."""
+    """All dense tensors that Python objects hold."""
     gc.collect()
-    return [found for found in gc.get_objects() if issubclass(type(found), Tensor)]
+    tensors = [found for found in gc.get_objects() if issubclass(type(found), Tensor)]
+    return [found for found in tensors if found.layout is torch.strided]
 
 
 def _block(tensor: Tensor) -> int:

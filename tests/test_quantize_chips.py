@@ -254,7 +254,7 @@ def test_what_the_chip_cannot_do_is_refused_with_a_remedy() -> None:
 
 def test_options() -> None:
     with pytest.raises(
-        InputError, match="must be one of 'netx', 'native', 'reference', 'lava', 'l"
+        InputError, match="must be one of 'netx', 'native', 'cuda', 'reference', 'lava', 'l"
     ):
         QuantizeConfig(target="norse")
     with pytest.raises(InputError, match="input_coding is 'bias', must be one of 'graded', 'bin"):
