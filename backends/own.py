@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib.util
 from collections.abc import Iterator
 from typing import Any
@@ -37,11 +39,24 @@ def _run_native(network: Any, samples: Samples, **options: Any) -> Run:
 def _cuda_status() -> Status:
     if importlib.util.find_spec("torch") is None:
         return Status(None, "torch is not installed", CUDA_FIX)
-    from spikeport.simulators import device_problem
-
-    if device_problem("cuda"):
+    if not _has_driver() or _device_problem():
         return Status(None, "no CUDA device")
     return _status()
+
+
+def _has_driver() -> bool:
+    """Whether a driver of GPUs is installed; to ask torch takes a second, for its import."""
+    for name in ("libcuda.so.1", "libamdhip64.so", "nvcuda.dll"):
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(name)
+            return True
+    return False
+
+
+def _device_problem() -> str:
+    from spikeport.simulators import device_problem
+
+    return device_problem("cuda")
 
 
 def _run_cuda(network: Any, samples: Samples, **options: Any) -> Run:
