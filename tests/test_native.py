@@ -305,6 +305,7 @@ def test_samples_and_steps_are_cut_to_fit() -> None:
         used = samples * (8 * 542 + 24 + steps * per_step)
         assert used <= memory or (samples, steps) == (1, 1)
         assert steps == 12 or samples == 1
+        assert (-(-40 // samples)) * samples - 40 < -(-40 // samples)
     whole = cut(plan_of(network), 12, none, memory_bytes=10**9, share=40, replay=False)
     assert whole == (40, 12)
 

@@ -211,8 +211,8 @@ def cut(
     fixed, per_step = plan.needs[static, replay]
     memory_bytes = min(memory_bytes, plan.enough)
     at_once = max(min((memory_bytes - fixed) // max(per_step, 1), steps), 1)
-    samples = memory_bytes // (fixed + at_once * per_step)
-    return max(min(samples, share, _MOST_SAMPLES), 1), at_once
+    most = max(min(memory_bytes // (fixed + at_once * per_step), _MOST_SAMPLES), 1)
+    return -(-share // -(-share // most)), at_once  # all chunks alike
 
 
 def _needs(plan: Plan, static: frozenset[str], replay: bool) -> tuple[int, int]:
