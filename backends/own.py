@@ -40,7 +40,7 @@ def _cuda_status() -> Status:
     if importlib.util.find_spec("torch") is None:
         return Status(None, "torch is not installed", CUDA_FIX)
     if not _has_driver() or _device_problem():
-        return Status(None, "no CUDA device")
+        return Status(None, "no CUDA device", "use --backend native")
     return _status()
 
 

@@ -171,7 +171,7 @@ def _prepare(
 
 
 def _missing(simulators: Iterable[str]) -> Iterable[tuple[str, str]]:
-    """Simulators that cannot run here: why, and the command that fixes it if there is one."""
+    """Simulators that cannot run here, with what fixes it."""
     for name in simulators:
         if name in FLOAT_PEERS and not has_module(peers_python(), name):
             yield name, f"not installed; to fix: {FIX}"
@@ -180,7 +180,7 @@ def _missing(simulators: Iterable[str]) -> Iterable[tuple[str, str]]:
 
             status = status_of(backend(name))
             if status.version is None:
-                yield name, "; to fix: ".join(filter(None, (status.reason, status.fix)))
+                yield name, f"{status.reason}; to fix: {status.fix}"
 
 
 def processor() -> str:

@@ -128,7 +128,7 @@ def backends_table(rows: Sequence[Mapping[str, Any]]) -> Table:
     for name in ("name", "description", "networks", "version, or reason"):
         table.add_column(name)
     for row in rows:
-        broken = lines([row["reason"], *([plain(row["fix"], "bold")] if row["fix"] else [])])
+        broken = lines([row["reason"], plain(row["fix"], "bold")])
         table.add_row(row["name"], row["what"], row["takes"], row["version"] or broken)
     return table
 
