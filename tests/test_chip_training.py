@@ -119,7 +119,10 @@ def plain(network: DeployedNetwork) -> DeployedNetwork:
 def test_its_spiking_pass_is_the_reference(data: st.DataObject) -> None:
     drawn = data.draw(
         networks(
-            feed_forward=True, dense_exponents=(0,), conv_exponents=(0,), max_payloads=(1, 255)
+            feed_forward=True,
+            dense_exponents=(0, 2, 7),
+            conv_exponents=(0, 3),
+            max_payloads=(1, 255),
         )
     )
     network = QATNetwork(plain(drawn).replace(readouts=drawn.readouts[:1]))
@@ -447,7 +450,7 @@ def test_what_cannot_be_trained_so_is_listed() -> None:
         inputs=(Input("input", (2,), Coding.SPIKES),),
         populations=(Population("p", (2,), vth=10, decay_u=100, refractory=2),),
         connections=(
-            Dense("input", "p", np.eye(2, dtype=np.int16), exponent=1, name="a"),
+            Dense("input", "p", np.eye(2, dtype=np.int16), exponent=-1, name="a"),
             Dense("p", "p", np.eye(2, dtype=np.int16), delay=1, name="b"),
         ),
         readouts=(Readout("p", ReadoutKind.SPIKES),),
@@ -455,7 +458,7 @@ def test_what_cannot_be_trained_so_is_listed() -> None:
     )
     with pytest.raises(InputError) as caught:
         QATNetwork(network)
-    for reason in ("decay_u is 100", "refractory is 2", "exponent is 1", "delay is 1"):
+    for reason in ("decay_u is 100", "refractory is 2", "exponent is -1", "delay is 1"):
         assert reason in str(caught.value)
 
 

@@ -33,22 +33,24 @@ Array = NDArray[np.float64]
 
 
 def round_connections(
-    lowered: LoweredNetwork, population: str, scale: float, config: QuantizeConfig
+    lowered: LoweredNetwork, population: str, scale: float, config: QuantizeConfig, raised: int = 0
 ) -> tuple[WeightedConnection, ...]:
     """Round all connections into a population to chip integers.
 
     Args:
         scale: weight units per unit of the membrane.
+        raised: the exponent of the weights of neurons, added to the exponent of all others.
     """
     parts = lowered.incoming(population)
     scaled = {p.name: p.weight * (scale / lowered.source_scale(p.source)) for p in parts}
     made: dict[str, WeightedConnection] = {}
     shared = [part for part in parts if not part.biases]
-    exponents = [input_exponent(lowered, part, scaled[part.name], config) for part in shared]
-    finer = [scaled[p.name] / 2.0**e for p, e in zip(shared, exponents, strict=True)]
+    lower = [scaled[part.name] / 2.0**raised for part in shared]
+    own = [input_exponent(lowered, *each, config) for each in zip(shared, lower, strict=True)]
+    finer = [values / 2.0**e for values, e in zip(lower, own, strict=True)]
     rounded = round_layer(finer, config, dense=all_dense(parts))
-    for part, exponent, (weight, bits) in zip(shared, exponents, rounded, strict=True):
-        made[part.name] = integer_connection(part, weight, bits, exponent)
+    for part, exponent, (weight, bits) in zip(shared, own, rounded, strict=True):
+        made[part.name] = integer_connection(part, weight, bits, exponent + raised)
     for part in parts:
         if part.biases:
             weight, exponent = round_biases(scaled[part.name], config)

@@ -168,7 +168,8 @@ def _met(
             )
             sums = sum_limit(lowered, target, config)
             unclipped = fitting[0] if fitting else None
-            scaled = connection.weight * (unclipped.scale / part.scale if unclipped else 0.0)
+            unit = unclipped.scale / 2.0**unclipped.exponent if unclipped else 0.0
+            scaled = connection.weight * (unit / part.scale)
             exponent = input_exponent(lowered, connection, scaled, config)
             found.append(_Met(target, connection, unclipped, scaled / 2.0**exponent, sums))
     return found

@@ -151,7 +151,7 @@ def _of_activity(
                 f"population '{part.name}': {own.silenced} of {active} neurons that fire in the "
                 "float network never fire in integers"
             )
-        if not part.lossless and min(own.ties, own.spike_mismatches) > TIES * own.float_spikes:
+        if min(own.ties, own.spike_mismatches) > TIES * own.float_spikes:
             yield (
                 f"population '{part.name}': membranes equal the threshold in {own.ties} "
                 f"neuron-steps ({own.float_spikes} spikes); rounding decides which of them fire: "

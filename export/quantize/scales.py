@@ -48,6 +48,7 @@ class Candidate:
 
     Attributes:
         injected_exponent: exponent of the bias, if an injected input determines it.
+        exponent: exponent of weights of neurons; the weights are 2^exponent times coarser.
         ties: see `rounding.round_population`.
         lossless: only leaks are rounded.
         reach: fraction of the largest weight that the grid covers; 1 if no weight is clipped.
@@ -55,6 +56,7 @@ class Candidate:
 
     scale: float
     injected_exponent: int | None = None
+    exponent: int = 0
     ties: int = 0
     lossless: bool = False
     reach: float = 1.0
@@ -99,9 +101,9 @@ def candidates(
     if injected:
         most = min(fit, bound)
         found: tuple[Candidate, ...] = (_dictated(lowered, part, injected[0], most, config),)
-    elif lossless := _lossless(lowered, part, min(fit, bound), config):
-        first = Candidate(lossless, ties=int(not lowered.strict), lossless=True)
-        missed = _rounding_of_leaks(part, lossless, peak_u, peak_v) if ties else 0
+    elif lossless := _lossless(lowered, part, fit, bound, config):
+        first = replace(lossless, ties=int(not lowered.strict))
+        missed = _rounding_of_leaks(part, lossless.scale, peak_u, peak_v) if ties else 0
         powers = (1 << k for k in range(missed.bit_length()))
         more = [replace(first, ties=n) for n in powers if n > first.ties]
         plain = replace(first, ties=0, lossless=False)
@@ -208,8 +210,12 @@ def largest_allowed(
 def sum_limit(lowered: LoweredNetwork, part: FloatPopulation, config: QuantizeConfig) -> float:
     """Largest scale at which the sums of a step fit the accumulator, apart from rounding."""
     most = config.constraints.sum_max
-    if most is None:
-        return math.inf
+    total = 0.0 if most is None else _largest_sum(lowered, part)
+    return most / total if most is not None and total else math.inf
+
+
+def _largest_sum(lowered: LoweredNetwork, part: FloatPopulation) -> float:
+    """The largest sum of a step, in membrane units."""
     ends = []
     for connection in lowered.incoming(part.name):
         area = 1 if connection.pool is None else connection.pool.area
@@ -220,8 +226,7 @@ def sum_limit(lowered: LoweredNetwork, part: FloatPopulation, config: QuantizeCo
         rows = connection.weight.reshape(len(connection.weight), -1)
         up, down = np.maximum(rows, 0).sum(axis=1), np.minimum(rows, 0).sum(axis=1)
         ends.append(products(up, down, low, high))
-    total = float(largest_total(ends))
-    return most / total if total else math.inf
+    return float(largest_total(ends))
 
 
 def _bias_limit(part: FloatPopulation, config: QuantizeConfig) -> float:
@@ -244,17 +249,22 @@ def _whole(part: FloatPopulation, fit: float, scales: Iterable[float]) -> tuple[
 
 
 def _lossless(
-    lowered: LoweredNetwork, part: FloatPopulation, most: float, config: QuantizeConfig
-) -> float | None:
-    """The best scale up to `most` at which nothing needs rounding.
+    lowered: LoweredNetwork, part: FloatPopulation, fit: float, bound: float, config: QuantizeConfig
+) -> Candidate | None:
+    """The best scale at which nothing needs rounding.
 
     Weights are on the grid; biases and the start are whole weight units. Without a partial leak, v
     takes whole units only, any threshold is exact, and the largest scale is best; with reset by
     subtraction the threshold must be whole as well. With a partial leak, v takes values between
     whole units: scales with a whole threshold are then preferred and, if it keeps n/8, among those
     down to half of the largest the one whose integers share the most factors of two, so that most
-    leak steps are exact.
+    leak steps are exact. If they are too few, a weight exponent makes v finer.
+
+    Args:
+        fit: the largest scale that clips no weight at exponent 0.
+        bound: the largest scale that the ranges of vth, biases, u and v allow.
     """
+    most = min(fit, bound)
     levels = [np.unique(w) for w in _weights(lowered, part)]
     first = next((level for level in levels if level.any()), None)
     if first is None:
@@ -300,7 +310,52 @@ def _lossless(
             rank = True, common & -common
         if best is None or rank > best[0]:
             best = rank, scale
-    return None if best is None else best[1]
+    if best is None:
+        return None
+    (_, common), scale = best
+    exponent = _exponent_for_leaks(lowered, part, scale, common, bound, config) if common else 0
+    return Candidate(scale * 2**exponent, exponent=exponent, lossless=True)
+
+
+def _exponent_for_leaks(
+    lowered: LoweredNetwork,
+    part: FloatPopulation,
+    scale: float,
+    common: int,
+    bound: float,
+    config: QuantizeConfig,
+) -> int:
+    """The least weight exponent at which all leaks are exact, or the largest if they cannot be.
+
+    A leak that keeps n / 2^b halves the grid of v up to b times a step. After the last step the
+    grid must still be as coarse as the bias for ties is large: a state below the threshold must not
+    be lifted across it (see `rounding._firing`).
+
+    Args:
+        common: power of two, in weight units at `scale`, that all weights, biases and the threshold
+            are multiples of.
+    """
+    kept = [LOIHI.decay_unity - round_decay(keep) for keep in (part.keep_u, part.keep_v)]
+    bits = max(LOIHI.decay_unity // math.gcd(k, LOIHI.decay_unity) for k in kept).bit_length() - 1
+    halvings = bits * (lowered.steps - 1)
+    held = min(lowered.steps, LOIHI.decay_unity / max(LOIHI.decay_unity - kept[0], 1))
+    sums = _largest_sum(lowered, part) * held
+    if sums:
+        bound = min(bound, (LOIHI.state_wrap >> LOIHI.activation_shift) / sums)
+    sources = {connection.source for connection in lowered.incoming(part.name)}
+    digits = max((given.digits for given in lowered.inputs if given.name in sources), default=1)
+    found = 0
+    for exponent in range(config.constraints.exponent_max - digits + 2):
+        if exponent and scale * 2**exponent > bound:
+            break
+        found = exponent
+        step = LOIHI.weight_unit * scale * 2**exponent * part.bias
+        lift = 0.0 if lowered.strict else 2.0 ** bias_exponent(step, config)
+        lift *= LOIHI.decay_unity / max(LOIHI.decay_unity - kept[1], 1)
+        lowest = max(min(lift, LOIHI.weight_unit), 1)
+        if math.log2(LOIHI.weight_unit * common / lowest) + exponent >= halvings:
+            break
+    return found
 
 
 def _on_grid(scaled: Array, config: QuantizeConfig) -> bool:

@@ -27,10 +27,11 @@ def within(
     limit, scale = config.constraints.sum_max, candidate.scale
     if limit is None:
         return candidate
-    while (bound := rounded_sum(lowered, part, scale, config)) > limit:
+    raised = candidate.exponent
+    while (bound := rounded_sum(lowered, part, scale, config, raised)) > limit:
         if candidate.injected_exponent is not None:
             return None
-        scale *= min(limit / bound, _LOWER)
+        scale, raised = scale * min(limit / bound, _LOWER), 0
         if part.threshold is not None:
             units = math.floor(scale * part.threshold)
             if units < 1:
@@ -39,14 +40,18 @@ def within(
     if scale == candidate.scale:
         return candidate
     reach = min(candidate.reach * candidate.scale / scale, 1.0)
-    return replace(candidate, scale=scale, lossless=False, reach=reach)
+    return replace(candidate, scale=scale, exponent=raised, lossless=False, reach=reach)
 
 
 def rounded_sum(
-    lowered: LoweredNetwork, part: FloatPopulation, scale: float, config: QuantizeConfig
+    lowered: LoweredNetwork,
+    part: FloatPopulation,
+    scale: float,
+    config: QuantizeConfig,
+    raised: int = 0,
 ) -> int:
     """The bound of the sums of a step into a population that is rounded at a scale."""
-    made = round_connections(lowered, part.name, scale, config)
+    made = round_connections(lowered, part.name, scale, config, raised)
     return step_bound((c, *lowered.message_range(c.source)) for c in made)
 
 

@@ -78,6 +78,7 @@ class Constraints:
         bias_min: lowest mantissa of a bias.
         exponent_min: lowest exponent of weights of graded inputs. Down to -6, that of a sum loses
             no bits, because sums are 64 times coarser than u.
+        exponent_max: highest exponent of weights of neurons.
     """
 
     bias_exponents: tuple[int, ...] = LOIHI.bias_exponents
@@ -90,6 +91,7 @@ class Constraints:
     weight_bits: int = LOIHI.weight_bits
     bias_min: int = LOIHI.bias_mantissa_min
     exponent_min: int = -LOIHI.activation_shift
+    exponent_max: int = LOIHI.weight_exponent_max
 
     def binding(self, free: DeployedNetwork) -> Iterator[tuple[str, Constraints]]:
         """What has an effect on a network that was quantized without it, each in words.
@@ -118,6 +120,9 @@ class Constraints:
         if any(part.exponent < self.exponent_min for part in connections):
             found = f"weight exponents of at least {self.exponent_min}"
             yield found, replace(self, exponent_min=ANY.exponent_min)
+        if any(part.exponent > self.exponent_max for part in connections):
+            found = f"weight exponents of at most {self.exponent_max}"
+            yield found, replace(self, exponent_max=ANY.exponent_max)
         if self.keeps is not _every_matrix:
             yield "weights that come through unchanged", replace(self, keeps=_every_matrix)
 
@@ -125,7 +130,13 @@ class Constraints:
 ANY = Constraints()
 FORMATS: Mapping[str, Constraints] = {
     "netx": Constraints(
-        (BIAS_EXPONENT,), False, kept_exactly, _one_layer_per_node, layers_of, exponent_min=0
+        (BIAS_EXPONENT,),
+        False,
+        kept_exactly,
+        _one_layer_per_node,
+        layers_of,
+        exponent_min=0,
+        exponent_max=0,
     ),
 }
 

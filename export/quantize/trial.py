@@ -99,7 +99,7 @@ def try_alone(
 ) -> Trial:
     """Round one population and run it on given spikes; later sources send float ones."""
     incoming = lowered.incoming(part.name)
-    rounded = round_connections(lowered, part.name, candidate.scale, config)
+    rounded = round_connections(lowered, part.name, candidate.scale, config, candidate.exponent)
     rest = remainder(part, incoming, rounded, candidate.scale, lowered.steps)
     part = replace(part, bias=part.bias + rest) if rest.any() else part
     adapted: list[Connection] = [*rounded]

@@ -1,8 +1,9 @@
 """Master weights and biases in real units, and the integers on the chip's grid that represent them.
 
 A weight w of a connection into a population of scale S, from a source of `s` integers per float
-unit (1 for neurons), is the integer W = round(S w / s) on the legal grid of its matrix; the value
-used in computation is W s / S. A bias b is round(64 S b / 2^e) 2^e in units of v.
+unit (1 for neurons), with the weight exponent k, is the integer W = round(S w / (2^k s)) on the
+legal grid of its matrix; the value used in computation is 2^k W s / S. A bias b is
+round(64 S b / 2^e) 2^e in units of v.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ class Grid:
     """The possible integer weights of a connection: `low`, `low` + `step`, ..., `high`.
 
     Attributes:
-        unit: real units per weight unit, s / S.
+        unit: real units per integer, 2^k s / S.
     """
 
     low: int
@@ -40,7 +41,7 @@ class Grid:
         low, high, step = LOIHI.weight_grid(mixed=mixed, bits=connection.weight_bits)
         if not mixed and weight.size and weight.min() < 0:
             low, high = -high, 0
-        return Grid(low, high, step, source_scale / target.scale)
+        return Grid(low, high, step, 2.0**connection.exponent * source_scale / target.scale)
 
     @torch.no_grad()
     def integers(self, master: Tensor) -> tuple[Tensor, int]:

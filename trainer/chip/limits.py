@@ -123,4 +123,5 @@ def _bounds(network: DeployedNetwork, part: WeightedConnection, weight: Tensor) 
     low, high = network.message_range(part.source)
     low, high = min(low, 0), max(high, 0)
     area = 1 if part.pool is None else part.pool.area
+    area <<= part.exponent
     return area * torch.stack([up * high + down * low, -(up * low + down * high)], 1)

@@ -340,8 +340,8 @@ def _complaints(network: DeployedNetwork) -> Iterator[str]:
             yield f"{subject}: is {type(part).__name__}, whose weights cannot be trained"
         if part.delay:
             yield f"{subject}: delay is {part.delay}, must be 0 (no recurrence)"
-        if part.exponent:
-            yield f"{subject}: exponent is {part.exponent}, must be 0"
+        if part.exponent < 0:
+            yield f"{subject}: exponent is {part.exponent}, must be at least 0"
     for population in network.populations:
         subject = f"population '{population.name}'"
         if not isinstance(population, Population):

@@ -55,14 +55,18 @@ def received(
                 f"must stay below {limit} to be exact"
             )
     device = next(iter(sent.values())).device
+    least = min((connection.exponent for connection in connections), default=0)
+    most = sum(b << c.exponent - least for b, c in zip(bounds, connections, strict=True))
     # other devices choose among algorithms that round, such as Winograd's
-    single = sum(bounds) < EXACT_FLOAT32 and device.type == "cpu"
+    single = most < EXACT_FLOAT32 and device.type == "cpu"
     kind = torch.float32 if single else torch.float64
     total: Tensor | None = None
     for connection in connections:
         grid, weight = whole.grids[connection.name], whole.weights[connection.name]
         got = weighted(connection, grid, weight, sent[connection.source], kind)
         got = got.view(*got.shape[:2], *part.shape)
+        if connection.exponent:
+            got = got * 2.0**connection.exponent
         total = got if total is None else total + got
     if total is None:  # bias alone drives it
         total = torch.zeros((1, next(iter(sent.values())).shape[1], *part.shape), device=device)
