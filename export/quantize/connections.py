@@ -39,14 +39,14 @@ def round_connections(
 
     Args:
         scale: weight units per unit of the membrane.
-        raised: the exponent of the weights of neurons, added to the exponent of all others.
+        raised: added to the exponent of every connection.
     """
     parts = lowered.incoming(population)
     scaled = {p.name: p.weight * (scale / lowered.source_scale(p.source)) for p in parts}
     made: dict[str, WeightedConnection] = {}
     shared = [part for part in parts if not part.biases]
     lower = [scaled[part.name] / 2.0**raised for part in shared]
-    own = [input_exponent(lowered, *each, config) for each in zip(shared, lower, strict=True)]
+    own = [finer_exponent(lowered, *each, config) for each in zip(shared, lower, strict=True)]
     finer = [values / 2.0**e for values, e in zip(lower, own, strict=True)]
     rounded = round_layer(finer, config, dense=all_dense(parts))
     for part, exponent, (weight, bits) in zip(shared, own, rounded, strict=True):
@@ -58,21 +58,22 @@ def round_connections(
     return tuple(made[part.name] for part in parts)
 
 
-def input_exponent(
+def finer_exponent(
     lowered: LoweredNetwork, part: FloatConnection, scaled: Array, config: QuantizeConfig
 ) -> int:
-    """The exponent of weights of a graded input: the lowest at which none is clipped; else 0.
+    """The lowest exponent, at most 0, at which no weight is clipped.
 
-    An input of values up to X has weights of about 1 / X of those of spikes into the same neurons:
-    in the same unit, few integers are left for them. A negative exponent divides their sum instead,
-    which is exact down to -6. It stays 0 if they are integers as they are; sums that wrap before
-    the exponent acts must fit as well.
+    All connections into a population share its unit, and the threshold or another connection may
+    leave few integers for the weights of this one: those of an input of values up to X are about
+    1 / X of those of spikes. A negative exponent divides their sum instead, which is exact down to
+    -6. It stays 0 if they are integers as they are, and for binary digits, which have exponents of
+    their own; sums that wrap before the exponent acts must fit as well.
 
     Args:
         scaled: the weights, in weight units.
     """
     least = config.constraints.exponent_min
-    if not (least and lowered.is_graded(part.source) and scaled.any()):
+    if not least or lowered.digits(part.source) > 1 or not scaled.any():
         return 0
     if np.array_equal(round_weights(settle(scaled), config), settle(scaled)):
         return 0

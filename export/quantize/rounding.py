@@ -231,6 +231,7 @@ def round_population(
     config: QuantizeConfig,
     ties: int = 0,
     injected_exponent: int | None = None,
+    fractions: bool = False,
 ) -> Population:
     """Round a population to chip integers.
 
@@ -241,6 +242,7 @@ def round_population(
         ties: bias, in units of v per step, that moves membranes at the threshold to the side
             required by the comparison; 0 if no membrane equals the threshold.
         injected_exponent: exponent of the bias, if an injected input determines it.
+        fractions: whether sums of weights take fractions of weight units.
     """
     state = settle(LOIHI.weight_unit * scale * part.bias)
     injected = injected_exponent is not None
@@ -250,7 +252,9 @@ def round_population(
     unit = LOIHI.weight_unit >> min(exponent, LOIHI.activation_shift)
     whole = {decay_u, decay_v} <= {0, LOIHI.decay_unity} and not (bias % unit).any()
     start = int(np.rint(float_start(part, scale, reset)))
-    whole = whole and (not injected or unit == 1) and start % LOIHI.weight_unit == 0
+    whole = (
+        whole and not fractions and (not injected or unit == 1) and start % LOIHI.weight_unit == 0
+    )
     if part.threshold is None:
         firing = _Firing(LOIHI.vth_max)
     else:

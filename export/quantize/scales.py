@@ -342,8 +342,7 @@ def _exponent_for_leaks(
     sums = _largest_sum(lowered, part) * held
     if sums:
         bound = min(bound, (LOIHI.state_wrap >> LOIHI.activation_shift) / sums)
-    sources = {connection.source for connection in lowered.incoming(part.name)}
-    digits = max((given.digits for given in lowered.inputs if given.name in sources), default=1)
+    digits = max((lowered.digits(c.source) for c in lowered.incoming(part.name)), default=1)
     found = 0
     for exponent in range(config.constraints.exponent_max - digits + 2):
         if exponent and scale * 2**exponent > bound:

@@ -112,6 +112,7 @@ def try_alone(
         config=config,
         ties=candidate.ties,
         injected_exponent=candidate.injected_exponent,
+        fractions=any(connection.exponent < 0 for connection in rounded),
     )
     silent = part.threshold is None
     sources, samples = _sources(lowered, {c.source for c in adapted}, seen, activity)
