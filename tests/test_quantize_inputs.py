@@ -1,4 +1,4 @@
-"""Weights have exponents of their own, so that precision needs not be shared."""
+"""Weights of graded inputs: an exponent of their own, so that precision needs not be shared."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spikeport.export import QuantizeConfig
 from spikeport.export.nir import FloatNetwork, Semantics
-from spikeport.export.quantize.connections import finer_exponent, round_connections
+from spikeport.export.quantize.connections import input_exponent, round_connections
 from spikeport.export.quantize.lower import lower
 from spikeport.export.quantize.rounding import largest_scale
 from spikeport.export.quantize.target import ANY, constraints_of
@@ -131,8 +131,9 @@ def test_the_lowest_exponent_that_clips_and_wraps_nothing(
     (part,) = (one for one in lowered.connections if one.name == "stem")
     config = QuantizeConfig(weight_bits=bits)
     scaled = part.weight * scale
-    exponent = finer_exponent(lowered, part, scaled, config)
+    exponent = input_exponent(lowered, part, scaled, config)
     assert ANY.exponent_min <= exponent <= 0
+    assert graded or exponent == 0
     (made,) = round_connections(lowered, "first", scale, config)
     assert made.exponent == exponent
     if exponent:
@@ -142,7 +143,7 @@ def test_the_lowest_exponent_that_clips_and_wraps_nothing(
         assert (np.int64(1) << LOIHI.activation_shift) % (1 << -exponent) == 0
     for name in ("netx", "loihi1"):
         kept = QuantizeConfig(weight_bits=bits, constraints=constraints_of(name))
-        assert finer_exponent(lowered, part, scaled, kept) == 0
+        assert input_exponent(lowered, part, scaled, kept) == 0
 
 
 def test_whole_weights_keep_their_exponent() -> None:
@@ -150,8 +151,8 @@ def test_whole_weights_keep_their_exponent() -> None:
     (part,) = (one for one in lower(network).connections if one.name == "stem")
     whole = np.rint(8 * part.weight) * 2
     lowered = lower(network)
-    assert finer_exponent(lowered, part, whole, QuantizeConfig()) == 0
-    assert finer_exponent(lowered, part, whole + 0.3, QuantizeConfig()) < 0
+    assert input_exponent(lowered, part, whole, QuantizeConfig()) == 0
+    assert input_exponent(lowered, part, whole + 0.3, QuantizeConfig()) < 0
 
 
 def test_what_a_target_takes_decides() -> None:

@@ -39,14 +39,14 @@ def round_connections(
 
     Args:
         scale: weight units per unit of the membrane.
-        raised: added to the exponent of every connection.
+        raised: the exponent of the weights of neurons, added to the exponent of all others.
     """
     parts = lowered.incoming(population)
     scaled = {p.name: p.weight * (scale / lowered.source_scale(p.source)) for p in parts}
     made: dict[str, WeightedConnection] = {}
     shared = [part for part in parts if not part.biases]
     lower = [scaled[part.name] / 2.0**raised for part in shared]
-    own = [finer_exponent(lowered, *each, config) for each in zip(shared, lower, strict=True)]
+    own = [input_exponent(lowered, *each, config) for each in zip(shared, lower, strict=True)]
     finer = [values / 2.0**e for values, e in zip(lower, own, strict=True)]
     rounded = round_layer(finer, config, dense=all_dense(parts))
     for part, exponent, (weight, bits) in zip(shared, own, rounded, strict=True):
@@ -58,26 +58,25 @@ def round_connections(
     return tuple(made[part.name] for part in parts)
 
 
-def finer_exponent(
+def input_exponent(
     lowered: LoweredNetwork, part: FloatConnection, scaled: Array, config: QuantizeConfig
 ) -> int:
-    """The lowest exponent, at most 0, at which no weight is clipped.
+    """The exponent of weights of a graded input: the lowest at which none is clipped; else 0.
 
-    All connections into a population share its unit, and the threshold or another connection may
-    leave few integers for the weights of this one: those of an input of values up to X are about
-    1 / X of those of spikes. A negative exponent divides their sum instead, which is exact down to
-    -6. It stays 0 if they are integers as they are, and for binary digits, which have exponents of
-    their own; sums that wrap before the exponent acts must fit as well.
+    An input of values up to X has weights of about 1 / X of those of spikes into the same neurons:
+    in the same unit, few integers are left for them. A negative exponent divides their sum instead,
+    which is exact down to -6. It stays 0 if they are integers as they are; sums that wrap before
+    the exponent acts must fit as well.
 
     Args:
         scaled: the weights, in weight units.
     """
     least = config.constraints.exponent_min
-    if not least or lowered.digits(part.source) > 1 or not scaled.any():
-        return 0
-    if np.array_equal(round_weights(settle(scaled), config), settle(scaled)):
+    if not (least and lowered.is_graded(part.source) and scaled.any()):
         return 0
     exponent = min(weight_exponent(scaled, config, least), 0)
+    if exponent and np.array_equal(round_weights(settle(scaled), config), settle(scaled)):
+        return 0
     low, high = lowered.message_range(part.source)
     while exponent < 0:
         made = integer_connection(part, round_weights(scaled / 2.0**exponent, config))

@@ -13,7 +13,7 @@ from spikeport.errors import InputError, UnsupportedError
 from spikeport.export.quantize.activity import FloatActivity
 from spikeport.export.quantize.calibrate import calibrate
 from spikeport.export.quantize.config import QuantizeConfig
-from spikeport.export.quantize.connections import finer_exponent
+from spikeport.export.quantize.connections import input_exponent
 from spikeport.export.quantize.lowered import FloatConnection, FloatPopulation, LoweredNetwork
 from spikeport.export.quantize.rounding import largest_scale, round_weights, settle
 from spikeport.export.quantize.rounding_loss import coarse_share, zeroed_fraction
@@ -170,7 +170,7 @@ def _met(
             unclipped = fitting[0] if fitting else None
             unit = unclipped.scale / 2.0**unclipped.exponent if unclipped else 0.0
             scaled = connection.weight * (unit / part.scale)
-            exponent = finer_exponent(lowered, connection, scaled, config)
+            exponent = input_exponent(lowered, connection, scaled, config)
             found.append(_Met(target, connection, unclipped, scaled / 2.0**exponent, sums))
     return found
 

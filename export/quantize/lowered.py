@@ -147,6 +147,10 @@ class LoweredNetwork:
         """Lowest and highest message of an input or a population, in chip integers."""
         return {part.name: (part.low, part.high) for part in self.inputs}.get(name, (0, 1))
 
+    def is_graded(self, name: str) -> bool:
+        """Whether `name` is an input that sends values as they are."""
+        return any(part.name == name and part.graded for part in self.inputs)
+
     def digits(self, name: str) -> int:
         """Lines per neuron of an input or a population: binary digits, or 1."""
         return {part.name: part.digits for part in self.inputs}.get(name, 1)

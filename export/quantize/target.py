@@ -76,7 +76,7 @@ class Constraints:
         sum_max: largest sum of a step, in weight units; None if there is no limit.
         weight_bits: most bits of a weight.
         bias_min: lowest mantissa of a bias.
-        exponent_min: lowest exponent of weights that are not biases. Down to -6, that of a sum loses
+        exponent_min: lowest exponent of weights of graded inputs. Down to -6, that of a sum loses
             no bits, because sums are 64 times coarser than u.
         exponent_max: highest exponent of weights that are not biases.
     """
