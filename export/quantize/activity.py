@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,14 +12,19 @@ import nir
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.cores import core_count
 from spikeport.errors import InputError
 from spikeport.export.float_graph import unused
 from spikeport.export.nir import FloatNetwork
 from spikeport.export.quantize.lowered import FloatPopulation, LoweredNetwork, Role
 from spikeport.export.quantize.rounding import settle
-from spikeport.runs import Run, Samples, Trace
+from spikeport.runs import Run, SampleSet, Trace, merge_runs, sample_count, select
 
 Array = NDArray[np.float64]
+BATCH_BYTES = 1 << 21
+"""Size of one state variable of the samples that a thread runs at once: it stays in the cache."""
+FEWEST = 4
+"""Samples that a thread runs at once in any case, so that weights are read less often."""
 FloatSimulator = Callable[..., Run]
 """`simulators.float_nir.run_float`: (network, samples, watch=...) -> Run."""
 
@@ -43,17 +50,39 @@ class FloatActivity:
 
 
 def float_activity(
-    network: FloatNetwork, lowered: LoweredNetwork, samples: Samples, run_float: FloatSimulator
+    network: FloatNetwork, lowered: LoweredNetwork, samples: SampleSet, run_float: FloatSimulator
 ) -> tuple[dict[str, FloatActivity], Run]:
-    """The reference output of each population on `samples`, and the run of the float network."""
-    gathered = {part.name: _Gathered(part) for part in lowered.populations}
+    """The reference output of each population on checked samples, and the run of the network."""
+    traceable, count = _traceable(network, lowered), sample_count(network.inputs, samples)
+    neurons = sum(math.prod(part.shape) for part in lowered.populations)
+    at_once = max(BATCH_BYTES // (8 * neurons), FEWEST)
 
-    def watch(step: Run) -> None:
-        for one in gathered.values():
-            one.add(step)
+    def batch(first: int) -> tuple[dict[str, FloatActivity], Run]:
+        gathered = {part.name: _Gathered(part) for part in lowered.populations}
 
-    run = run_float(_traceable(network, lowered), samples, watch=watch)
-    return {name: one.activity() for name, one in gathered.items()}, run
+        def watch(step: Run) -> None:
+            for one in gathered.values():
+                one.add(step)
+
+        chosen = select(network.inputs, samples, slice(first, min(first + at_once, count)))
+        run = run_float(traceable, chosen, watch=watch)
+        return {name: one.activity() for name, one in gathered.items()}, run
+
+    with ThreadPoolExecutor(core_count()) as pool:
+        found, runs = zip(*pool.map(batch, range(0, count, at_once)), strict=True)
+    return {name: _joined([one[name] for one in found]) for name in found[0]}, merge_runs(runs)
+
+
+def _joined(parts: Sequence[FloatActivity]) -> FloatActivity:
+    """The activity of a population in all batches of samples."""
+    return FloatActivity(
+        spikes=np.concatenate([part.spikes for part in parts], axis=1),
+        output=np.concatenate([part.output for part in parts]),
+        peak_u=max(part.peak_u for part in parts),
+        peak_v=max(part.peak_v for part in parts),
+        highest=max(part.highest for part in parts),
+        ties=sum(part.ties for part in parts),
+    )
 
 
 class _Gathered:

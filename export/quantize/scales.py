@@ -265,8 +265,8 @@ def _lossless(
         bound: the largest scale that the ranges of vth, biases, u and v allow.
     """
     most = min(fit, bound)
-    levels = [np.unique(w) for w in _weights(lowered, part)]
-    first = next((level for level in levels if level.any()), None)
+    weights = _weights(lowered, part)
+    first = next((one for one in weights if one.any()), None)
     if first is None:
         return None
     filtered = _filtered_biases(lowered, part)
@@ -274,17 +274,20 @@ def _lossless(
     leaks = {round_decay(part.keep_u), round_decay(part.keep_v)} - {0, LOIHI.decay_unity}
     binary = bool(leaks) and all(8 * decay % LOIHI.decay_unity == 0 for decay in leaks)
     best: tuple[tuple[bool, int], float] | None = None
-    mixed = bool(first[0] < 0 < first[-1])
+    mixed = bool(first.min() < 0 < first.max())
     low, high, step = LOIHI.weight_grid(mixed=mixed, bits=config.weight_bits)
     largest = float(np.abs(first).max())
     # Reject most scales at little cost; of a residual, the first has the weight 1 only.
-    probes = [level[:: max(1, level.size // 32)] for level in levels]
+    probes = np.concatenate([one.ravel()[:: max(1, one.size // 32)] for one in weights])
+    levels: list[Array] | None = None
     for mantissa in range(max(-low, high), 0, -step):
         scale = mantissa / largest
         if scale > most * (1 + 1e-12):
             continue
         if best is not None and not (leaks and scale >= best[1] / 2):
             break
+        if (settle(scale * probes) % 1).any():
+            continue
         threshold = float(settle(scale * (part.threshold or 0.0)))
         subtracted = threshold if lowered.reset is Reset.SUBTRACT else 0.0
         bias = settle(scale * part.bias)
@@ -297,8 +300,7 @@ def _lossless(
             continue
         if not all(_on_grid(scale * biases, config) for biases in filtered):
             continue
-        if any((settle(scale * probe) % 1).any() for probe in probes):
-            continue
+        levels = levels or [np.unique(one) for one in weights]
         scaled = [scale * w for w in levels]
         rounded = round_layer(scaled, config, dense=dense)
         if not all((settle(w) == r).all() for w, (r, _) in zip(scaled, rounded, strict=True)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from spikeport.cores import core_count
 from spikeport.errors import ValueRangeError
 from spikeport.network import DeployedNetwork, Shape
 from spikeport.runs import (
@@ -239,6 +239,4 @@ def _thread_count(wanted: int | None, samples: int) -> int:
         raise ValueRangeError(f"threads is {wanted}, must be at least 1")
     if samples == 1:
         return 1
-    if wanted is None:
-        wanted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    return min(wanted, samples)
+    return min(wanted or core_count(), samples)

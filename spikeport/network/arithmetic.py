@@ -137,13 +137,17 @@ class Arithmetic:
 
     def off_grid(self, weight: NDArray[np.integer], bits: int) -> NDArray[np.bool_]:
         """Mask of weights that the chip cannot store exactly: out of range or off the grid."""
-        mixed = is_mixed(weight)
-        wide = weight.astype(np.int64)
-        if not mixed and weight.size and weight.min() < 0:
-            wide = -wide
+        if not weight.size:
+            return np.zeros(weight.shape, np.bool_)
+        least, most = int(weight.min()), int(weight.max())
+        mixed = least < 0 < most
         low, high, step = self.weight_grid(mixed=mixed, bits=bits)
-        wrong: NDArray[np.bool_] = (wide < low) | (wide > high) | (wide % step != 0)
-        return wrong
+        if least < 0 and not mixed:
+            low, high = -high, -low
+        off: NDArray[np.bool_] = (weight & (step - 1)) != 0  # the step is a power of two
+        if not (low <= least and most <= high):
+            off |= (weight < low) | (weight > high)
+        return off
 
     @property
     def bias_exponents(self) -> tuple[int, ...]:
