@@ -17,8 +17,12 @@ from spikeport.network import (
     Readout,
     ReadoutKind,
     Reset,
+    Shape,
     SumPool2d,
+    Synapse,
+    WeightedConnection,
 )
+from spikeport.simulators.reference import synapses
 
 ALL = ("spikes", "u", "v")
 
@@ -81,3 +85,8 @@ def small_network(seed: int = 0, steps: int = 4) -> DeployedNetwork:
         readouts=(Readout("output", ReadoutKind.SPIKES),),
         steps=steps,
     )
+
+
+def listed_synapses(connection: WeightedConnection, source: Shape) -> list[list[Synapse]]:
+    """The target neuron and the weight of each stored synapse of each source neuron."""
+    return [list(zip(*reached, strict=True)) for reached in synapses(connection, source)]
