@@ -87,10 +87,10 @@ def ladder(
     """Take a network through all stages up to Lava and compare them one by one.
 
     A checkpoint starts with training, any other float network with its graph, and a network of chip
-    integers, whose spikes must all be equal, with native. With --ann, the ANN comes first. Writes
-    the network's files, report.html, report.md and ladder.json. A network with too many synapses for
-    the scalar reference is recomputed by it in sampled neurons. Exit code 1 if any stage fails, 3 if
-    a backend breaks off.
+    integers, whose spikes must all be equal, with native. With --ann, the ANN comes first. Of a
+    network with too many synapses, the scalar reference recomputes sampled neurons. Writes the
+    network's files, report.html, report.md and ladder.json. Exit code 1 if any stage fails, 3 if a
+    backend breaks off.
     """
     from spikeport.export import QuantizeConfig
     from spikeport.ladder import LadderConfig, write_ladder

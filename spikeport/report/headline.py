@@ -24,7 +24,8 @@ def headline(report: ParityReport) -> str:
             if report.skipped
             else "Nothing lost: every integer stage is identical, spike for spike"
         )
-        return ", ".join((found, *sampled_notes(report)))
+        notes = "; ".join(sampled_notes(report))
+        return f"{found} ({notes})" if notes else found
     return "Every stage passed"
 
 
