@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from spikeport.backends.lava import lava_status
+from spikeport.backends.lava import schedule as lava_schedule
 from spikeport.errors import InputError
 from spikeport.ladder import LadderConfig, run_ladder, stages, write_ladder
 from spikeport.ladder.stages import REFERENCE, SAMPLED
@@ -175,6 +177,22 @@ def test_slow_stages_in_parts_are_as_at_once(
     monkeypatch.setattr(workflow_run, "RECORD_BYTES", 2 * 12 * 542)
     parts = run_ladder(network, data(), tmp_path, config).report.rows[-1]
     assert dataclasses.replace(parts, wall_s=0) == dataclasses.replace(once, wall_s=0)
+
+
+@pytest.mark.skipif(lava_status().version is None, reason=f"no Lava: {lava_status().reason}")
+def test_a_network_that_lava_refuses_is_left_out_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lava_schedule, "MOST_PROCESSES", 8)
+    report = run_ladder(
+        digits_like()[0], data(), tmp_path, dataclasses.replace(CONFIG, lava_samples=1)
+    ).report
+    left = report.skipped[-1]
+    assert (left.stage, left.failed) == ("Lava", False)
+    assert left.reason == (
+        "backend 'lava': cannot run this network, 1 limit(s) exceeded: - network: Lava processes "
+        "10 (limit: 8); run it on native, which has no such limit"
+    )
 
 
 def test_readouts_of_very_many_neurons_are_left_out_with_a_reason(

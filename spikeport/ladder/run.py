@@ -273,11 +273,12 @@ class _Climb:
             # Without native there is no ladder; a backend that ran a part can run the network.
             if stage.backend == "native" or stage.title in self.rows:
                 raise
-            self._skip(stage, str(error))
+            self._skip(stage, " ".join(error.args))
         except BackendUnavailableError as error:
             if stage.backend == "native":
                 raise
-            self._skip(stage, str(error), failed=True)
+            what, *output = error.args  # the last line of which says what happened
+            self._skip(stage, " ".join((what, *output[-1:])), failed=True)
         return None
 
     def _skip(self, stage: Stage, reason: str, fix: str = "", *, failed: bool = False) -> None:
