@@ -17,6 +17,8 @@ from .if_errors import LayerErrors as LayerErrors
 from .if_errors import RelativeErrors as RelativeErrors
 from .native import run_native as run_native
 from .reference import run_reference as run_reference
+from .reference import stored_synapses as stored_synapses
 from .reference_check import check_neurons as check_neurons
+from .reference_check import recompute_neurons as recompute_neurons
 from .reference_check import sample_probes as sample_probes
 from .stream import Stream as Stream

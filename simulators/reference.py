@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 import time
+from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from spikeport.errors import UnsupportedError
 from spikeport.network import (
     AnyPopulation,
     Arithmetic,
@@ -24,9 +26,9 @@ from spikeport.network import (
     Input,
     ReadoutKind,
     Shape,
-    Synapse,
     WeightedConnection,
     afferents,
+    fan_out,
     int32,
     weighted_shape,
     wrapped,
@@ -45,6 +47,11 @@ from spikeport.runs import (
 from spikeport.simulators.counts import counted_parts
 from spikeport.simulators.results import assembled_run, empty_trace, keep
 
+MOST_SYNAPSES = 50_000_000
+"""A larger network is refused: to list so many takes about a minute and 460 MB."""
+
+_Reached = tuple["array[int]", "array[int]"]
+"""Target neuron and weight of each synapse of a source neuron."""
 _Sent = dict[str, list[list[int]]]
 """Per source, for each logical step so far, the message of each of its neurons."""
 
@@ -75,13 +82,23 @@ def bias_current(population: AnyPopulation, mantissa: int) -> int:
     return int32(mantissa << population.bias_exponent)
 
 
-def synapses(connection: WeightedConnection, source_shape: Shape) -> list[list[Synapse]]:
+def stored_synapses(network: DeployedNetwork) -> int:
+    """Number of synapses, including zero weights, counted without listing them."""
+    return sum(
+        int(fan_out(part, network.sources[part.source].shape)[1].sum())
+        for part in network.weighted_connections
+    )
+
+
+def synapses(connection: WeightedConnection, source_shape: Shape) -> list[_Reached]:
     """Every stored synapse of each source neuron, including zero weights."""
-    reached: list[list[Synapse]] = [[] for _ in range(math.prod(source_shape))]
+    reached = [(array("i"), array("i")) for _ in range(math.prod(source_shape))]
     made = connection.output_shape(weighted_shape(connection, source_shape))
     for target in range(math.prod(made)):
         for neuron, weight in afferents(connection, source_shape, target):
-            reached[neuron].append((target, weight))
+            targets, weights = reached[neuron]
+            targets.append(target)
+            weights.append(weight)
     return reached
 
 
@@ -122,8 +139,14 @@ def run_reference(
         resets: when neurons start afresh, besides step 0.
 
     Raises:
-        InputError: samples do not fit the network, or `record` contains an unknown name.
+        InputError: samples do not fit the network, `record` contains an unknown name, or the
+            network has more than `MOST_SYNAPSES` synapses.
     """
+    if (found := stored_synapses(network)) > MOST_SYNAPSES:
+        raise UnsupportedError(
+            f"backend 'reference': the network has {found:,} synapses, runs at most "
+            f"{MOST_SYNAPSES:,}; check_neurons recomputes sampled neurons of a network of any size"
+        )
     arrays = check_samples(network.inputs, network.steps, samples)
     count = sample_count(network.inputs, arrays)
     trace = empty_trace(network, count, record)
@@ -178,7 +201,7 @@ def _summed(
     population: AnyPopulation,
     sent: _Sent,
     t: int,
-    reached: Mapping[str, list[list[Synapse]]],
+    reached: Mapping[str, list[_Reached]],
     tally: _Tally,
 ) -> tuple[list[int], list[int]]:
     """Summed input a and bias current b of each neuron in logical step t."""
@@ -200,7 +223,7 @@ def _summed(
 def _totals(
     connection: WeightedConnection,
     source: Input | AnyPopulation,
-    reached: list[list[Synapse]],
+    reached: list[_Reached],
     messages: list[int],
     size: int,
     tally: _Tally,
@@ -212,7 +235,7 @@ def _totals(
             continue
         events = _events(source, message)
         tally.messages[connection.name] += events
-        for target, weight in reached[neuron]:
+        for target, weight in zip(*reached[neuron], strict=True):
             tally.synaptic_events_all[connection.name] += events
             if weight != 0:
                 tally.synaptic_events[connection.name] += events

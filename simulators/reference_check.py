@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from itertools import product
@@ -24,6 +25,7 @@ from spikeport.network import (
     AnyPopulation,
     Arithmetic,
     DeployedNetwork,
+    ReadoutKind,
     Shape,
     Synapse,
     WeightedConnection,
@@ -48,6 +50,7 @@ from spikeport.simulators.reference import (
     recorded_state,
 )
 from spikeport.traces import TraceComparison, compare_runs
+from spikeport.version import __version__
 
 _Messages = Mapping[str, NDArray[Any]]
 """Per source (T, B, N)."""
@@ -92,6 +95,58 @@ def check_neurons(network: DeployedNetwork, samples: Samples, run: Run) -> Trace
         InputError: the run is of another network or B, has recorded u and v of no neuron, or
             lacks spikes of a source.
     """
+    trace = _recomputed_trace(network, samples, run)
+    return compare_runs(run, dataclasses.replace(run, trace=trace), network.order)
+
+
+def recompute_neurons(network: DeployedNetwork, samples: Samples, run: Run) -> Run:
+    """What the specification makes of a run's messages, in every neuron with a recorded u or v.
+
+    Args:
+        samples, run: as for `check_neurons`; with the state of all neurons of the readouts.
+
+    Returns:
+        A run with the trace and the spike counts of these neurons only, (K,) for each population,
+        and without event counts; its scores are complete.
+
+    Raises:
+        InputError: as for `check_neurons`, or some neurons of a readout have no recorded u or v.
+    """
+    started = time.perf_counter()
+    trace = _recomputed_trace(network, samples, run)
+    for readout in network.readouts:
+        some, every = _recorded(trace, part := network.by_name[readout.population]), part.size
+        if some is None or len(some.flat) < every:
+            raise InputError(
+                f"check: u and v of {0 if some is None else len(some.flat):,} of {every:,} neurons "
+                f"of readout '{part.name}' were recorded, its scores need all"
+            )
+    fired = {name: spikes.sum(axis=0, dtype=np.int64) for name, spikes in trace.spikes.items()}
+    return Run(
+        backend="reference",
+        version=__version__,
+        network_hash=network.content_hash,
+        samples=run.samples,
+        steps=run.steps,
+        scores={
+            r.population: fired[r.population]
+            if r.kind is ReadoutKind.SPIKES
+            else trace.v[r.population][-1]
+            for r in network.readouts
+        },
+        spike_counts={name: counted.sum(axis=0) for name, counted in fired.items()},
+        counts=None,
+        trace=trace,
+        wall_s=time.perf_counter() - started,
+    )
+
+
+def _recomputed_trace(network: DeployedNetwork, samples: Samples, run: Run) -> Trace:
+    """Spikes and state of every neuron with a recorded u or v, by the specification.
+
+    Raises:
+        InputError: as for `check_neurons`.
+    """
     if run.network_hash != network.content_hash:
         raise InputError(
             f"check: the run is of network {run.network_hash[:12]}, not {network.content_hash[:12]}"
@@ -113,8 +168,7 @@ def check_neurons(network: DeployedNetwork, samples: Samples, run: Run) -> Trace
             neurons[variable, part.name] = chosen
     if not neurons:
         raise InputError("check: the run has recorded u and v of no neuron")
-    expected = dataclasses.replace(run, trace=Trace.of(tables, neurons))
-    return compare_runs(run, expected, network.order)
+    return Trace.of(tables, neurons)
 
 
 def _recorded(trace: Trace, part: AnyPopulation) -> Chosen | None:

@@ -29,8 +29,9 @@ from spikeport.network import (
 from spikeport.runs import EventCounts
 from spikeport.simulators import run_native, run_reference
 from spikeport.simulators.counts import counted_parts
-from spikeport.simulators.reference import synapses
+from spikeport.simulators.reference import stored_synapses
 from spikeport.trainer.measure.chip_evaluation import synapses_reached
+from tests.helpers.networks import listed_synapses
 from tests.helpers.strategies import networks, samples_for
 
 
@@ -155,13 +156,16 @@ def test_messages_beyond_the_last_step_are_not_delivered(
 @settings(deadline=None, max_examples=100)
 @given(network=networks())
 def test_fan_out_counts_the_synapses_of_the_specification(network: DeployedNetwork) -> None:
+    total = 0
     for connection in network.weighted_connections:
         shape = network.sources[connection.source].shape
         nonzero, stored = fan_out(connection, shape)
-        reached = synapses(connection, shape)
+        reached = listed_synapses(connection, shape)
         assert nonzero.shape == stored.shape == shape
         assert stored.ravel().tolist() == [len(targets) for targets in reached]
         assert nonzero.ravel().tolist() == [sum(w != 0 for _, w in ts) for ts in reached]
         measured = synapses_reached(connection, shape, torch.tensor(connection.weight))
         np.testing.assert_array_equal(measured.nonzero, nonzero)
         np.testing.assert_array_equal(measured.stored, stored)
+        total += sum(map(len, reached))
+    assert stored_synapses(network) == total

@@ -15,13 +15,13 @@ from torch import nn
 
 from spikeport.backends import run as run_backend
 from spikeport.backends.lava import lava_status
-from spikeport.errors import BackendUnavailableError, InputError
+from spikeport.errors import InputError
 from spikeport.export import QuantizeConfig
 from spikeport.ladder import LadderConfig, run_demo, run_ladder
 from spikeport.ladder.demo import CHIP
 from spikeport.ladder.parts import PART_BYTES, STATE_BYTES, VALUE_BYTES, samples_at_once
 from spikeport.ladder.stages import stages_of
-from spikeport.network import Reset
+from spikeport.network import Reset, save_network
 from spikeport.parity import Limits
 from spikeport.report.document import document_of
 from spikeport.report.html import render_html
@@ -29,6 +29,8 @@ from spikeport.runs import Run
 from spikeport.trainer import LIF, Dataset, Node, SpikingNetwork, TrainConfig, load_digits_split
 from spikeport.trainer.chip import AnyNetwork
 from spikeport.workflow import export_float, prepare_qat, quantize
+from tests.helpers.command import Spikeport
+from tests.helpers.networks import digits_like
 
 LOOSE = Limits(max_drop_points=100.0, max_spike_change=100.0)
 """Untrained networks on few samples may change arbitrarily, except between exact stages."""
@@ -152,13 +154,30 @@ def test_a_stage_that_loses_something_fails(digits: Dataset, tmp_path: Path) -> 
 
 @pytest.mark.skipif(lava_status().version is None, reason=f"no Lava: {lava_status().reason}")
 def test_a_stage_that_takes_too_long(digits: Dataset, tmp_path: Path) -> None:
-    told: list[str] = []
     hurried = replace(FEW, timeout_s=0.1, limits=LOOSE)
-    with pytest.raises(BackendUnavailableError, match=r"took longer than 0\.1 s and was stopped"):
-        run_ladder(
-            residual(Reset.ZERO), digits, tmp_path, hurried, lambda what, *_: told.append(what)
-        )
-    assert told[-1] == "Lava"
+    report = run_ladder(residual(Reset.ZERO), digits, tmp_path, hurried).report
+    assert report.passed
+    assert report.rows[-1].stage == "scalar reference"
+    lava = report.skipped[-1]
+    assert (lava.stage, lava.failed) == ("Lava", True)
+    assert "its worker took longer than 0.1 s and was stopped" in lava.reason
+    assert "not finished: Lava" in document_of(report).verdict.claims[-1].details
+    assert "not finished" in render_html(document_of(report))
+
+
+@pytest.mark.skipif(lava_status().version is None, reason=f"no Lava: {lava_status().reason}")
+def test_a_backend_that_breaks_off_ends_the_command_after_its_report(
+    tmp_path: Path, spikeport: Spikeport
+) -> None:
+    network, _ = digits_like()
+    save_network(network, tmp_path / "n.spikeport")
+    place, out = tmp_path / "n.spikeport", tmp_path / "ladder"
+    code, _, error = spikeport("ladder", place, "-n", 4, "--timeout", 0.1, "--out", out)
+    assert code == 3
+    assert "ladder: Lava did not finish: backend 'lava': its worker took longer than 0.1 s" in error
+    stored = json.loads((tmp_path / "ladder" / "ladder.json").read_text())
+    assert stored["parity"]["passed"]
+    assert (tmp_path / "ladder" / "report.html").exists()
 
 
 @pytest.mark.parametrize("bits", [None, 8])

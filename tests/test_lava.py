@@ -22,6 +22,7 @@ from spikeport.backends.lava import (
     run_lava,
     run_many,
 )
+from spikeport.backends.lava import schedule as lava_schedule
 from spikeport.backends.lava.environment import lava_python
 from spikeport.backends.lava.limitations import LIMITATIONS
 from spikeport.backends.lava.program import build_program
@@ -656,6 +657,21 @@ def test_sums_beyond_float64_are_refused() -> None:
     with pytest.raises(
         InputError, match=r"'x_to_a': sum of a step .* float64, exact only up to this limit"
     ):
+        schedule(network)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_more_processes_than_lava_compiles_are_refused(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network, samples = CASES[name]
+    arrays = check_samples(network.inputs, network.steps, samples)
+    made = build_program(network, schedule(network), arrays, 1, (), Path())
+    monkeypatch.setattr(lava_schedule, "MOST_PROCESSES", len(made.nodes))
+    schedule(network)
+    monkeypatch.setattr(lava_schedule, "MOST_PROCESSES", len(made.nodes) - 1)
+    message = rf"network: Lava processes {len(made.nodes)} \(limit: {len(made.nodes) - 1}\)"
+    with pytest.raises(InputError, match=message):
         schedule(network)
 
 

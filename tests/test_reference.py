@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikeport.errors import InputError
+from spikeport.errors import InputError, UnsupportedError
 from spikeport.network import (
     LOIHI,
     BiasInjection,
@@ -27,8 +27,9 @@ from spikeport.network import (
     int32,
 )
 from spikeport.network.neurons.lif import neuron_step
-from spikeport.simulators import run_reference
-from spikeport.simulators.reference import connection_current, synapses
+from spikeport.simulators import reference, run_reference
+from spikeport.simulators.reference import connection_current
+from tests.helpers.networks import digits_like, listed_synapses
 
 M = 2**23
 MEMORYLESS = Population("p", (1,), vth=131071)
@@ -250,7 +251,7 @@ def test_two_connections_and_graded_messages_add_up() -> None:
 def test_a_convolution_is_a_cross_correlation() -> None:
     weight = np.array([1, 2, 3, 4]).reshape(1, 1, 2, 2)
     kernel = Conv2d("x", "p", weight, padding=(1, 1))
-    reached = synapses(kernel, (1, 1, 1))
+    reached = listed_synapses(kernel, (1, 1, 1))
     # The only pixel meets tap (1, 1) of the first window and tap (0, 0) of the last.
     assert sorted(reached[0]) == [(0, 4), (1, 3), (2, 2), (3, 1)]
 
@@ -258,7 +259,7 @@ def test_a_convolution_is_a_cross_correlation() -> None:
 def test_groups_and_dilation_reach_the_right_channels() -> None:
     weight = np.array([10, 20, 30, 40]).reshape(2, 1, 1, 2)
     kernel = Conv2d("x", "p", weight, dilation=(1, 2), groups=2)
-    reached = synapses(kernel, (2, 1, 3))
+    reached = listed_synapses(kernel, (2, 1, 3))
     assert reached == [[(0, 10)], [], [(0, 20)], [(1, 30)], [], [(1, 40)]]
 
 
@@ -266,7 +267,7 @@ def test_a_convolution_along_one_axis_by_hand() -> None:
     """x = 1 2 3 4 0, stride 2, padding 1, dilation 2: windows read (-1, 1), (1, 3) and (3, 5)."""
     kernel = Conv1d("x", "p", np.array([[[2, -4]]]), stride=2, padding=1, dilation=2)
     assert kernel.output_shape((1, 5)) == (1, 3)
-    reached = [sorted(targets) for targets in synapses(kernel, (1, 5))]
+    reached = [sorted(targets) for targets in listed_synapses(kernel, (1, 5))]
     assert reached == [[], [(0, -4), (1, 2)], [], [(1, -4), (2, 2)], []]
     network = DeployedNetwork(
         (Input("x", (1, 5), Coding.GRADED, 0, 9),),
@@ -284,12 +285,12 @@ def test_a_convolution_along_one_axis_by_hand() -> None:
 
 def test_groups_along_one_axis_reach_their_own_channels() -> None:
     kernel = Conv1d("x", "p", np.array([10, 20, 30, 40]).reshape(2, 1, 2), groups=2)
-    assert synapses(kernel, (2, 2)) == [[(0, 10)], [(0, 20)], [(1, 30)], [(1, 40)]]
+    assert listed_synapses(kernel, (2, 2)) == [[(0, 10)], [(0, 20)], [(1, 30)], [(1, 40)]]
 
 
 def test_a_sum_pool_drops_what_fills_no_window() -> None:
     pooled = Dense("x", "p", np.array([[7, 9]]), pool=SumPool2d((1, 2), (1, 2)))
-    assert synapses(pooled, (1, 1, 5)) == [[(0, 7)], [(0, 7)], [(0, 9)], [(0, 9)], []]
+    assert listed_synapses(pooled, (1, 1, 5)) == [[(0, 7)], [(0, 7)], [(0, 9)], [(0, 9)], []]
 
 
 def test_updates_count_neurons_that_could_change() -> None:
@@ -322,3 +323,18 @@ def test_an_unknown_record_is_an_error() -> None:
 def test_the_specification_needs_no_compiler() -> None:
     code = "import sys, spikeport.simulators.reference; sys.exit('numba' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_more_synapses_than_can_be_listed_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, samples = digits_like()
+    windows = 8 * (3 * 8 - 2) ** 2  # of three taps along each side, less those beyond the border
+    stored = windows + 20 * 128 * 4 + 20 * 20 + 20 * 10
+    monkeypatch.setattr(reference, "MOST_SYNAPSES", stored)
+    run_reference(network, samples[:1])
+    monkeypatch.setattr(reference, "MOST_SYNAPSES", stored - 1)
+    message = (
+        f"backend 'reference': the network has {stored:,} synapses, runs at most {stored - 1:,}; "
+        "check_neurons recomputes sampled neurons of a network of any size"
+    )
+    with pytest.raises(UnsupportedError, match=message):
+        run_reference(network, samples[:1])

@@ -13,10 +13,16 @@ from hypothesis import strategies as st
 
 from spikeport.errors import InputError
 from spikeport.network import DeployedNetwork
-from spikeport.runs import Probe, Run, selection
-from spikeport.simulators import check_neurons, run_native, run_reference, sample_probes
+from spikeport.runs import Probe, Run, everything, selection
+from spikeport.simulators import (
+    check_neurons,
+    recompute_neurons,
+    run_native,
+    run_reference,
+    sample_probes,
+)
 from spikeport.traces import compare_runs
-from tests.helpers.networks import ALL, digits_like
+from tests.helpers.networks import ALL, digits_like, with_turned_weights
 from tests.helpers.run_comparison import changed
 from tests.helpers.strategies import networks, samples_for
 
@@ -39,6 +45,41 @@ def test_the_specification_agrees_with_itself(data: st.DataObject) -> None:
     neurons = sum(part.size for part in network.populations)
     values = neurons * network.steps * run.samples
     assert sum(total.compared for total in found.totals) == 3 * values
+
+
+@often
+@given(data=st.data())
+def test_recomputed_neurons_are_those_of_the_whole_specification(data: st.DataObject) -> None:
+    network = data.draw(networks())
+    samples = data.draw(samples_for(network))
+    count = data.draw(st.integers(1, 3))
+    read = {Probe(readout.population) for readout in network.readouts}
+    native = run_native(network, samples, record=(*sample_probes(network, count), *read))
+    some, whole = (
+        recompute_neurons(network, samples, native),
+        run_reference(network, samples, record=everything(network)),
+    )
+    found = compare_runs(some, whole, network.order)
+    assert found.equal
+    assert not found.uncompared
+    assert some.trace is not None
+    assert native.trace is not None
+    for name, part in network.by_name.items():
+        chosen = native.trace.neurons.get(("v", name))
+        flat = np.arange(part.size) if chosen is None else chosen.flat
+        np.testing.assert_array_equal(some.trace.neurons["spikes", name].flat, flat)
+        np.testing.assert_array_equal(some.spike_counts[name], whole.spike_counts[name].flat[flat])
+    assert some.scores.keys() == whole.scores.keys()
+    for name, scores in whole.scores.items():
+        np.testing.assert_array_equal(some.scores[name], scores)
+    np.testing.assert_array_equal(some.predictions, whole.predictions)
+
+
+def test_scores_need_all_neurons_of_a_readout() -> None:
+    network, samples, run = sampled(2)
+    message = r"u and v of [2-4] of 10 neurons of readout 'out' were recorded, its scores need all"
+    with pytest.raises(InputError, match=message):
+        recompute_neurons(network, samples, run)
 
 
 @often
@@ -77,16 +118,6 @@ def test_neurons_alone_agree_exactly_where_whole_runs_do(data: st.DataObject) ->
     assert (found.first is None) == (whole.first is None)
     if found.first is not None and whole.first is not None:
         assert found.first == whole.first
-
-
-def with_turned_weights(network: DeployedNetwork, name: str) -> DeployedNetwork:
-    """One connection's weights each moved on by one place; all stay on the grid."""
-    turned = {
-        c.name: dataclasses.replace(c, weight=np.roll(c.weight.ravel(), 1).reshape(c.weight.shape))
-        for c in network.weighted_connections
-        if c.name == name
-    }
-    return network.replace(connections=tuple(turned.get(c.name, c) for c in network.connections))
 
 
 def sampled(count: int = 5) -> tuple[DeployedNetwork, Any, Run]:

@@ -23,8 +23,10 @@ from spikeport.backends.lava import supervise
 from spikeport.backends.lava.backend import CHUNK_BYTES, TIMEOUT_S
 from spikeport.backends.lava.connections import CONV_EXACT_SUM, CONV_FIELD_MAX
 from spikeport.backends.lava.limitations import LIMITATIONS
+from spikeport.backends.lava.schedule import MOST_PROCESSES
 from spikeport.backends.targets import Target, load_target
 from spikeport.cli._app import VERBS, app
+from spikeport.ladder.stages import MOST_OUTPUTS, NEURONS
 from spikeport.network import (
     LOIHI,
     ATRLIFPopulation,
@@ -39,6 +41,7 @@ from spikeport.network import (
     SumPool2d,
 )
 from spikeport.plugins import PluginKind, plugins
+from spikeport.simulators.reference import MOST_SYNAPSES
 from spikeport.trainer import PUBLISHED
 from spikeport.trainer.data.catalogue import NAMES
 from spikeport.trainer.diagnosis.diagnosis import PROBE
@@ -69,6 +72,12 @@ def with_graded(low: int, high: int) -> DeployedNetwork:
 
 def with_digits() -> DeployedNetwork:
     return plain().replace(inputs=(Input("x", (5,), Coding.BINARY, 0, 255),))
+
+
+def parallel(connections: int) -> DeployedNetwork:
+    """One population, with so many connections from its input."""
+    made = (dense("x", "a", 4, 5, name=f"c{number}") for number in range(connections))
+    return plain().replace(connections=tuple(made))
 
 
 def adaptive() -> DeployedNetwork:
@@ -204,6 +213,9 @@ CONSTRUCTS = {
     "kernel, stride, padding, dilation or groups above 127": Construct(
         "(kernel|stride|padding|dilation|groups) ", partial(convolved, CONV_FIELD_MAX + 1)
     ),
+    "more than 900 inputs, populations, connections, delay lines and pools together": Construct(
+        "Lava processes", partial(parallel, MOST_PROCESSES)
+    ),
     "numbers narrower than Loihi's": Construct("arithmetic", narrower),
     "more cores than a chip": Construct(
         "cores", partial(of_size, limit(LOIHI2, "neurons") + 1)
@@ -286,6 +298,9 @@ SHORT = {
     "delays": "delays; paths of unequal depth, balanced by delays",
     "cycles whose delays add up": "cycle with less delay than steps",
     "kernel, .* above 127": "kernel, stride, padding, dilation or groups above 127",
+    "networks that need more than 900 processes": (
+        "more than 900 inputs, populations, connections, delay lines and pools together"
+    ),
     "numbers of other widths": "numbers narrower than Loihi's",
     "neurons, which need several chips": "more neurons than a chip",
     "cores, which need several chips": "more cores than a chip",
@@ -373,6 +388,15 @@ def test_limits_of_lava() -> None:
     assert supervise.IDLE_LOOKS * supervise.LOOK_S == 60
     assert f"or groups exceed {CONV_FIELD_MAX} (`Conv` keeps them in int8)" in LAVA
     assert f"sums of 2^{CONV_EXACT_SUM.bit_length() - 1} and more" in LAVA
+    assert f"networks that need more than {MOST_PROCESSES} processes" in LAVA
+
+
+def test_limits_of_the_scalar_reference() -> None:
+    report = page("report.md")
+    assert f"refuses networks of more than {MOST_SYNAPSES:,}; " in report
+    assert f"recomputes {NEURONS} random neurons" in report
+    assert f"Readouts of more than {MOST_OUTPUTS:,} neurons" in report
+    assert f"networks beyond {MOST_SYNAPSES // 10**6} million synapses" in README
 
 
 # -------------------------------------------------------------------------------------- README

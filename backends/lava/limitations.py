@@ -9,13 +9,14 @@ from spikeport.backends import Limitation, UnsupportedFeature
 from spikeport.backends.arithmetic import arithmetic_limitation
 from spikeport.backends.lava.connections import CONV_EXACT_SUM, CONV_FIELD_MAX, KINDS, lava_kind
 from spikeport.backends.lava.neurons import MODELS, Beyond, lava_neurons
-from spikeport.backends.lava.schedule import Schedule, cost, obstacles
+from spikeport.backends.lava.schedule import (
+    MOST_PROCESSES,
+    Schedule,
+    cost,
+    needs_delay_line,
+    obstacles,
+)
 from spikeport.network import DeployedNetwork, WeightedConnection, depths, waits
-
-
-def needs_delay_line(times: Schedule, part: WeightedConnection) -> bool:
-    """Whether messages must be delayed, or those of a sample's last steps kept from the next."""
-    return times.delay[part.name] > 0 or part.delay > 0
 
 
 def _own_neurons(network: DeployedNetwork, *, rounded: bool) -> Iterator[UnsupportedFeature]:
@@ -66,8 +67,9 @@ LIMITATIONS = (
     arithmetic_limitation(),
     Limitation(
         "cycles whose delays add up to fewer steps than they take, convolutions with a kernel, "
-        f"stride, padding, dilation or groups above {CONV_FIELD_MAX}, and convolutions whose sums "
-        f"can reach 2^{CONV_EXACT_SUM.bit_length() - 1}; all of these are refused",
+        f"stride, padding, dilation or groups above {CONV_FIELD_MAX}, convolutions whose sums can "
+        f"reach 2^{CONV_EXACT_SUM.bit_length() - 1}, and networks that need more than "
+        f"{MOST_PROCESSES} processes; all of these are refused",
         obstacles,
     ),
     Limitation(

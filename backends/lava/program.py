@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikeport.backends.lava.connections import lava_kind
-from spikeport.backends.lava.limitations import needs_delay_line
 from spikeport.backends.lava.neurons import lava_neurons
-from spikeport.backends.lava.schedule import Schedule, is_graded
+from spikeport.backends.lava.schedule import Schedule, is_graded, needs_delay_line
 from spikeport.network import (
     LOIHI,
     AnyPopulation,

@@ -16,6 +16,11 @@ from spikeport.backends.lava.neurons import LIF, MODELS
 from spikeport.errors import UnsupportedError
 from spikeport.network import Coding, DeployedNetwork, Input, WeightedConnection, depths, waits
 
+COMPILER = "lava-nc 0.10.0, magma/compiler/compiler_graphs.py"
+MOST_PROCESSES = 900
+"""Lava's compiler calls itself once for each process, and Python allows 1,000 such calls. As many
+processes also take more than 10 GB."""
+
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
@@ -51,8 +56,34 @@ def obstacles(network: DeployedNetwork) -> list[UnsupportedFeature]:
     for part in network.weighted_connections:
         if type(part) in KINDS:
             found += lava_kind(part).obstacles(network, part)
-    _, cycles = depths(network, cost)
-    return found + [unsupported_cycle(cycle, cost, "Lava", CONNECTIONS) for cycle in cycles]
+    depth, cycles = depths(network, cost)
+    if cycles:
+        return found + [unsupported_cycle(cycle, cost, "Lava", CONNECTIONS) for cycle in cycles]
+    number = _processes(network, Schedule(depth, waits(network, depth, cost)))
+    if number > MOST_PROCESSES:
+        fix = "run it on native, which has no such limit"
+        found.append(
+            UnsupportedFeature(
+                "network", "Lava processes", number, MOST_PROCESSES, fix, COMPILER, stops=True
+            )
+        )
+    return found
+
+
+def needs_delay_line(times: Schedule, part: WeightedConnection) -> bool:
+    """Whether messages must be delayed, or those of a sample's last steps kept from the next."""
+    return times.delay[part.name] > 0 or part.delay > 0
+
+
+def _processes(network: DeployedNetwork, times: Schedule) -> int:
+    """Number of Lava processes: of inputs, populations, connections, delay lines and pools."""
+    connections = network.weighted_connections
+    return (
+        len({part.source for part in connections} - network.by_name.keys())
+        + len(network.populations)
+        + len(network.connections)
+        + sum(needs_delay_line(times, part) + (part.pool is not None) for part in connections)
+    )
 
 
 def _without_process(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:

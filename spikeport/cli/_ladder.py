@@ -10,7 +10,7 @@ import typer
 
 from spikeport.cli import _io, _shards
 from spikeport.cli._foreign import Foreign, origin_tables, takes_foreign
-from spikeport.errors import CheckFailedError, OptionError
+from spikeport.errors import BackendUnavailableError, CheckFailedError, OptionError
 from spikeport.network import LOIHI, DeployedNetwork
 
 if TYPE_CHECKING:
@@ -87,8 +87,10 @@ def ladder(
     """Take a network through all stages up to Lava and compare them one by one.
 
     A checkpoint starts with training, any other float network with its graph, and a network of chip
-    integers, whose spikes must all be equal, with native. With --ann, the ANN comes first. Writes
-    the network's files, report.html, report.md and ladder.json. Exit code 1 if any stage fails.
+    integers, whose spikes must all be equal, with native. With --ann, the ANN comes first. Of a
+    network with too many synapses, the scalar reference recomputes sampled neurons. Writes the
+    network's files, report.html, report.md and ladder.json. Exit code 1 if any stage fails, 3 if a
+    backend breaks off.
     """
     from spikeport.export import QuantizeConfig
     from spikeport.ladder import LadderConfig, write_ladder
@@ -169,6 +171,7 @@ def finish(ladder_run: Ladder, out: Path, as_json: bool) -> None:
 
     Raises:
         CheckFailedError: a stage did not pass.
+        BackendUnavailableError: a backend failed or took too long; all other stages are shown.
     """
     from spikeport.report.conversion import conversion_sections
     from spikeport.report.terminal import render_section, render_terminal
@@ -193,3 +196,6 @@ def finish(ladder_run: Ladder, out: Path, as_json: bool) -> None:
     if not ladder_run.report.passed:
         failed = [row.stage for row in ladder_run.report.rows if not row.passed]
         raise CheckFailedError(f"ladder: failed at {', '.join(failed)}")
+    for stage in ladder_run.report.skipped:
+        if stage.failed:
+            raise BackendUnavailableError(f"ladder: {stage.stage} did not finish: {stage.reason}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import platform
+import time
 from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -14,7 +15,7 @@ from typing import Any
 from spikeport.backends import backend, timed
 from spikeport.backends import run as run_backend
 from spikeport.energy import EnergyReport, Interval, estimate_energy, load_profile
-from spikeport.errors import InputError
+from spikeport.errors import BackendUnavailableError, InputError
 from spikeport.export import QuantizationReport
 from spikeport.ladder.ann import ann_energy, ann_of
 from spikeport.ladder.chip import Chip, on_chip
@@ -25,13 +26,15 @@ from spikeport.ladder.stages import (
     ANN,
     DEPLOYED,
     QUANTIZED,
+    SPIKES,
     Forms,
     LadderNetwork,
     Stage,
     StageProgress,
     run_ann,
     run_native,
-    run_trained,
+    run_probed,
+    sampled_of,
     stages_of,
 )
 from spikeport.network import DeployedNetwork
@@ -47,13 +50,15 @@ from spikeport.parity import (
 )
 from spikeport.report.observations import Observations, Recording, recording_probes
 from spikeport.runs import EventCounts, Run, merge_counts
+from spikeport.simulators import reference, stored_synapses
 from spikeport.simulators.float_counts import float_counts, in_populations
 from spikeport.simulators.ties import compare_float
 from spikeport.storage import output_folder, write_bytes
 from spikeport.trainer.data import Dataset
-from spikeport.trainer.measure import macs_of
+from spikeport.trainer.measure import evaluate, macs_of
 from spikeport.trainer.network import SpikingNetwork
 from spikeport.version import __version__
+from spikeport.workflow import time_left, trace_chunk
 
 LEFT_OUT = "no samples were requested"
 PACKAGES = ("numpy", "numba", "nir", "torch", "norse")
@@ -102,9 +107,10 @@ def run_ladder(
 
     Writes `float.nir` (for float networks), `network.spikeport` and `deployed.nir` to `folder`,
     which is created; for a network that is refused, nothing is. A stage whose backend cannot run
-    here is listed as skipped, with the reason and the fix. A network in chip arithmetic, a QAT
-    network or a deployed one, has no float stages and is not quantized again; for a network that
-    was not trained here, the training stages are missing.
+    here, fails or takes too long is listed as skipped, with the reason and the fix. A network with
+    too many synapses for the scalar reference is recomputed in sampled neurons. A network in chip
+    arithmetic, a QAT network or a deployed one, has no float stages and is not quantized again; for
+    a network that was not trained here, the training stages are missing.
 
     Args:
         folder: for the files.
@@ -115,7 +121,6 @@ def run_ladder(
         InputError: the network cannot be exported or quantized, or has too few outputs for the
             classes of the data; the ANN is not one that it can have been converted from.
         OutputError: the folder cannot be created, or a file in it not be written.
-        BackendUnavailableError: a backend failed while running, or took too long.
         CheckFailedError: Lava's spikes do not follow from the integer dynamics.
     """
     config = config or LadderConfig()
@@ -127,7 +132,8 @@ def run_ladder(
         climb = _Climb(prepared.forms, data, config, progress)
         for name, content in prepared.files.items():
             write_bytes(folder / name, content)
-    stages = stages_of(type(model), ann=ann is not None)
+    large = stored_synapses(deployed) > reference.MOST_SYNAPSES
+    stages = stages_of(type(model), ann=ann is not None, large=large)
     climb.run_fast([stage for stage in stages if stage.samples is None])
     climb.run_slow([stage for stage in stages if stage.samples is not None])
     climb.record(0)
@@ -180,6 +186,7 @@ class _Climb:
         self.skipped: dict[str, SkippedStage] = {}
         self.training: Run | None = None
         self.ann: Run | None = None
+        self.began: dict[str, float] = {}
         self.macs = None if forms.ann is None else macs_of(forms.ann)
         self.observed = Observations()
 
@@ -190,6 +197,8 @@ class _Climb:
             above: Run | None = None
             self.training = self.ann = None
             for stage in stages:
+                if stage.title in self.skipped:
+                    continue
                 if (run := self._run(stage, part, first)) is None:
                     continue
                 above = self._add(stage, run, part, above, first)
@@ -200,17 +209,20 @@ class _Climb:
 
     def run_slow(self, stages: list[Stage]) -> None:
         """Run the stages on their few samples, each compared with native on the same samples."""
+        at_once = trace_chunk(self.forms.deployed, SPIKES)
         for stage in stages:
-            assert stage.samples is not None  # which is what makes a stage slow
-            if not (count := min(stage.samples(self.config), self.total)):
+            if not (count := self._count(stage)):
                 self._skip(stage, LEFT_OUT)
-                continue
-            part = self._part(0, count)
-            if (run := self._run(stage, part, 0)) is None:
-                continue
-            if self.forms.trained is not None and self.at_once < self.total:
-                self.training = run_trained(self.forms, part)  # the stored one is of the last part
-            self._add(stage, run, part, run_native(self.forms, part), 0)
+            for first in range(0, count, at_once):
+                part = self._part(first, min(first + at_once, count))
+                given = {"above": run_probed(self.forms, part)} if stage.sampled else {}
+                if (run := self._run(stage, part, first, **given)) is None:
+                    break
+                if self.forms.trained is not None and min(at_once, self.at_once) < self.total:
+                    # The stored one is of other samples.
+                    self.training = evaluate(self.forms.trained, part.floats)
+                above = given.get("above") or run_native(self.forms, part)
+                self._add(stage, run, part, above, first)
 
     def record(self, sample: int) -> None:
         """Run one test sample again on native, recording its spikes and states."""
@@ -230,33 +242,52 @@ class _Climb:
         if self.macs is not None:
             each[ANN] = ann_energy(self.macs, self.profile)
         rows = (
-            dataclasses.replace(found, energy_pj=each[title]) for title, found in self.rows.items()
+            dataclasses.replace(found, energy_pj=each.get(title))
+            for title, found in self.rows.items()
         )
         return tuple(rows), energy
+
+    def _count(self, stage: Stage) -> int:
+        """Number of samples that a stage runs."""
+        return self.total if stage.samples is None else min(stage.samples(self.config), self.total)
 
     def _part(self, first: int, end: int) -> Part:
         return make_part(self.data, first, end, self.forms.graph, self.forms.deployed)
 
-    def _run(self, stage: Stage, part: Part, first: int) -> Run | None:
-        """Run a stage; skip it with a reason if its backend cannot run this network here."""
+    def _run(self, stage: Stage, part: Part, first: int, **given: Any) -> Run | None:
+        """Run a stage on a part of its samples; leave it out with a reason if it cannot run."""
         self.progress(stage.title, first, self.total if self.at_once < self.total else 0)
         status = backend(stage.backend).status()
         if status.version is None:
             self._skip(stage, status.reason, status.fix)
             return None
+        began = self.began.setdefault(stage.title, time.monotonic())
         report = partial(self.progress, stage.title)
-        options: dict[str, Any] = timed(stage.backend, self.config.timeout_s, report)
+        options = timed(stage.backend, self.config.timeout_s, report)
         try:
-            return stage.run(self.forms, part, **options)
+            if "timeout_s" in options:  # a limit for all parts together
+                limit, count = options["timeout_s"], self._count(stage)
+                options["timeout_s"] = time_left(stage.backend, limit, began, first, count)
+            return stage.run(self.forms, part, **options, **given)
         except InputError as error:
             # Without native there is no ladder; a backend that ran a part can run the network.
             if stage.backend == "native" or stage.title in self.rows:
                 raise
-            self._skip(stage, str(error))
-            return None
+            self._skip(stage, " ".join(error.args))
+        except BackendUnavailableError as error:
+            if stage.backend == "native":
+                raise
+            what, *output = error.args  # the last line of which says what happened
+            self._skip(stage, " ".join((what, *output[-1:])), failed=True)
+        return None
 
-    def _skip(self, stage: Stage, reason: str, fix: str = "") -> None:
-        self.skipped[stage.title] = SkippedStage(stage.title, stage.backend, reason, fix)
+    def _skip(self, stage: Stage, reason: str, fix: str = "", *, failed: bool = False) -> None:
+        """Leave out a stage, with what it has done."""
+        for kept in (self.rows, self.counts):
+            kept.pop(stage.title, None)
+        self.skipped[stage.title] = SkippedStage(
+            stage.title, stage.backend, reason, fix, failed=failed
+        )
 
     def _add(self, stage: Stage, run: Run, part: Part, above: Run | None, first: int) -> Run:
         """Add the row of a run; return the run, with its events counted if they were not."""
@@ -286,6 +317,7 @@ class _Climb:
             training=self.training,
             limits=self.limits,
             macs=self.macs if stage.title == ANN else None,
+            sampled=sampled_of(self.forms.deployed, run) if stage.sampled else None,
         )
         if stage.title in self.rows:
             row = merge_rows([self.rows[stage.title], row], order, self.limits)

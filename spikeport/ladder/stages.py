@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from spikeport.backends import run as run_backend
+from spikeport.errors import UnsupportedError
 from spikeport.export import FloatNetwork
 from spikeport.ladder.config import LadderConfig
 from spikeport.ladder.parts import Part
 from spikeport.network import DeployedNetwork, Input
-from spikeport.parity import Criterion
-from spikeport.runs import Run
+from spikeport.parity import Criterion, Sampled
+from spikeport.runs import Probe, Run
+from spikeport.simulators import recompute_neurons, sample_probes
 from spikeport.trainer.chip import AnyNetwork, QATNetwork
 from spikeport.trainer.loop import digest
 from spikeport.trainer.measure import evaluate, evaluate_ann, evaluate_deployed
@@ -24,6 +26,10 @@ StageProgress = Callable[[str, int, int], None]
 """Called with (stage, samples done, total samples): (stage, 0, 0) at the start, more if slow."""
 SPIKES = ("spikes",)
 TIE_TOLERANCE = 1e-9
+NEURONS = 20
+"""Random neurons of each population that are recomputed, besides those at borders."""
+MOST_OUTPUTS = 1000
+"""Most neurons of a readout that are recomputed; scores need all."""
 TRAINING_TOLERANCE = 1e-5
 """Training computes in float32, the simulators of its NIR file in float64."""
 
@@ -68,6 +74,8 @@ class Stage:
         tolerance: for TIES, relative to the threshold.
         samples: number of first samples for a slow stage, None for all. A slow stage is
             compared with native on these samples.
+        sampled: it recomputes sampled neurons of a run of native, with which it is compared:
+            (forms, samples, that run) -> Run.
     """
 
     title: str
@@ -78,6 +86,7 @@ class Stage:
     is_training: bool = False
     tolerance: float = 0.0
     samples: Callable[[LadderConfig], int] | None = None
+    sampled: bool = False
 
 
 def run_ann(forms: Forms, part: Part) -> Run:
@@ -97,6 +106,33 @@ def run_trained(forms: Forms, part: Part) -> Run:
 def run_native(forms: Forms, part: Part) -> Run:
     """The network after NIR write and read, on native."""
     return run_backend("native", forms.read_back, part.integers, record=SPIKES)
+
+
+def run_probed(forms: Forms, part: Part) -> Run:
+    """The same, with the states of sampled neurons, among them all of the readouts."""
+    network = forms.read_back
+    read = dict.fromkeys(readout.population for readout in network.readouts)
+    record = *sample_probes(network, NEURONS), *map(Probe, read)
+    return run_backend("native", network, part.integers, record=record)
+
+
+def sampled_of(network: DeployedNetwork, run: Run) -> Sampled:
+    """The neurons that were recomputed, as numbers."""
+    return Sampled(
+        sum(counts.size for counts in run.spike_counts.values()),
+        sum(part.size for part in network.populations),
+    )
+
+
+def _recomputed(forms: Forms, part: Part, above: Run) -> Run:
+    network = forms.read_back
+    for readout in network.readouts:
+        if (outputs := network.by_name[readout.population].size) > MOST_OUTPUTS:
+            raise UnsupportedError(
+                f"readout '{readout.population}': has {outputs:,} neurons, recomputed one by one "
+                f"are at most {MOST_OUTPUTS:,}; check_neurons recomputes any"
+            )
+    return recompute_neurons(network, part.integers, above)
 
 
 def _deployed(forms: Forms, part: Part) -> Run:
@@ -122,6 +158,7 @@ def _read_back_on(backend: str) -> Callable[..., Run]:
     return run
 
 
+REFERENCE, SAMPLED = "scalar reference", "scalar reference, sampled neurons"
 QUANTIZED, DEPLOYED = "quantized, native", "deployed, native"
 FLOAT = (SpikingNetwork, FloatNetwork)
 INTEGER = (QATNetwork, DeployedNetwork)
@@ -151,11 +188,19 @@ STAGES = (
     Stage(DEPLOYED, INTEGER, _deployed),
     Stage("after NIR write and read", FLOAT + INTEGER, run_native),
     Stage(
-        "scalar reference",
+        REFERENCE,
         FLOAT + INTEGER,
         _read_back_on("reference"),
         backend="reference",
         samples=lambda config: config.reference_samples,
+    ),
+    Stage(
+        SAMPLED,
+        FLOAT + INTEGER,
+        _recomputed,
+        backend="reference",
+        samples=lambda config: config.reference_samples,
+        sampled=True,
     ),
     Stage(
         "Lava",
@@ -167,11 +212,15 @@ STAGES = (
 )
 
 
-def stages_of(network: type[LadderNetwork], *, ann: bool = False) -> tuple[Stage, ...]:
+def stages_of(
+    network: type[LadderNetwork], *, ann: bool = False, large: bool = False
+) -> tuple[Stage, ...]:
     """The stages of the ladder of such a network.
 
     Args:
         ann: whether the ANN that it was converted from is given.
+        large: whether the reference refuses it, so that sampled neurons take its place.
     """
+    absent = {REFERENCE if large else SAMPLED, *(() if ann else (ANN,))}
     found = (stage for stage in STAGES if issubclass(network, stage.networks))
-    return tuple(stage for stage in found if ann or stage.title != ANN)
+    return tuple(stage for stage in found if stage.title not in absent)

@@ -9,6 +9,7 @@ from .report import Criterion as Criterion
 from .report import Difference as Difference
 from .report import LadderRow as LadderRow
 from .report import ParityReport as ParityReport
+from .report import Sampled as Sampled
 from .report import SkippedStage as SkippedStage
 from .report import Ties as Ties
 from .rows import build_row as build_row

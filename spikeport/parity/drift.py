@@ -75,13 +75,17 @@ class Drift:
         return after / before - 1 if before else None
 
 
-def drift(run: Run, training: Run, labels: ArrayLike) -> Drift:
-    """Compare a run with the training run, on the samples that both have."""
+def drift(run: Run, training: Run, labels: ArrayLike, *, whole: bool = True) -> Drift:
+    """Compare a run with the training run, on the samples that both have.
+
+    Args:
+        whole: whether the run is of all neurons; otherwise spikes are not compared.
+    """
     shared = min(run.samples, training.samples)
     truth = np.asarray(labels)[:shared]
     here, there = (one.predictions[:shared] for one in (run, training))
     spikes = {}
-    for name in training.spike_counts:
+    for name in training.spike_counts if whole else ():
         pair = _spikes(training, name, shared), _spikes(run, name, shared)
         if pair[0] is not None and pair[1] is not None:
             spikes[name] = pair[0], pair[1]

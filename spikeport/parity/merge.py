@@ -68,6 +68,7 @@ def _merge(found: Sequence[Difference | None], order: Sequence[str]) -> Differen
             key=lambda one: (one.step, order.index(one.population), one.sample, one.flat),
             default=None,
         ),
+        states=_sum([one.states for one in known]),
     )
 
 

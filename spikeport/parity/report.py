@@ -59,13 +59,15 @@ class Difference:
     Attributes:
         network: content hash of the previous stage's network, empty for a float graph.
         spikes: per population, differing spikes; None if they cannot be compared.
-        spikes_before: spikes of the previous stage, of all populations that it traced.
+        spikes_before: spikes of the previous stage, of all populations that it traced, or of the
+            sampled neurons.
         predictions: differing predictions.
         extra_errors: misclassified samples of this stage minus those of the previous one.
         scores: differing scores; None if they are of different kinds.
         counts: names of event counts that are unequal, in any part of the samples.
+        states: differing values of u, v and further state variables; None if none was compared.
         ties, unexplained: result of the tie analysis (see `Ties`), if one was made.
-        first: the first differing spike.
+        first: the first differing spike, or value of the compared state.
     """
 
     compared: int
@@ -79,6 +81,7 @@ class Difference:
     ties: int | None
     unexplained: int | None
     first: Divergence | None
+    states: int | None = None
 
     @property
     def total_spikes(self) -> int | None:
@@ -88,19 +91,36 @@ class Difference:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampled:
+    """The neurons that a stage computes and compares: some of each population.
+
+    Attributes:
+        neurons: how many they are.
+        of: of how many.
+    """
+
+    neurons: int
+    of: int
+
+    def __str__(self) -> str:
+        return f"{self.neurons:,} of {self.of:,} neurons"
+
+
+@dataclass(frozen=True, slots=True)
 class LadderRow:
     """One stage of the ladder.
 
     Attributes:
-        spikes: per population, summed over all `accuracy.n` samples.
+        spikes: per population, summed over all `accuracy.n` samples and all compared neurons.
         synaptic_events: on non-zero weights, None if the backend does not count them.
         energy_pj: estimate per sample.
         difference: from the previous stage, None for the first row.
         drift: from training; None for training itself.
-        silent: populations that never fire.
+        silent: populations that never fire; none are known if only some neurons are compared.
         macs: multiply-accumulates of a sample in an ANN; None for a network that sends spikes.
         silent_outputs, tied_outputs: samples without a decided class, because every score is 0 or
             several share the highest; their prediction is the lowest tied index.
+        sampled: the neurons that are compared, with their u and v; None for the spikes of all.
     """
 
     stage: str
@@ -121,6 +141,7 @@ class LadderRow:
     silent_outputs: int = 0
     tied_outputs: int = 0
     macs: int | None = None
+    sampled: Sampled | None = None
 
     @property
     def is_ann(self) -> bool:
@@ -145,12 +166,22 @@ class LadderRow:
 
 @dataclass(frozen=True, slots=True)
 class SkippedStage:
-    """A stage that could not run: the reason, and a command that fixes it, if there is one."""
+    """A stage without a row: the reason, and a command that fixes it, if there is one.
+
+    Attributes:
+        failed: it began, but its backend failed or took too long.
+    """
 
     stage: str
     backend: str
     reason: str
     fix: str = ""
+    failed: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """What became of it, in words."""
+        return "not finished" if self.failed else "not run"
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ def judged(row: LadderRow, limits: Limits) -> LadderRow:
         problem, verdict = "", "start of the ladder"
     else:
         problem = _problem(row, row.difference, row.rule, limits)
-        verdict = f"FAILED: {problem}" if problem else _verdict(row.rule, row.difference)
+        verdict = f"FAILED: {problem}" if problem else _verdict(row, row.rule, row.difference)
     if row.dead and not problem:
         verdict = NOTHING_FIRES
     return dataclasses.replace(row, verdict=verdict, passed=not problem)
@@ -53,6 +53,8 @@ def _exact_problem(row: LadderRow, found: Difference) -> str:
     if found.total_spikes:
         worst = ", ".join(f"{n} in '{name}'" for name, n in found.spikes.items() if n)
         return f"spikes differ, {worst}; first at {found.first}"
+    if found.states:
+        return f"{found.states:,} values of state variables differ; first at {found.first}"
     if found.scores is None:
         return "the readouts differ in name or size"
     if found.scores:
@@ -98,9 +100,9 @@ def _change_problem(found: Difference, limit: float) -> str:
     return ""
 
 
-def _verdict(rule: Criterion, found: Difference) -> str:
+def _verdict(row: LadderRow, rule: Criterion, found: Difference) -> str:
     if rule in CHANGES:
         return f"changed by {CHANGES[rule]} (expected)"
     if not found.total_spikes:
-        return "identical"
+        return f"identical in {row.sampled}" if row.sampled else "identical"
     return f"identical except for {found.ties} tie{'' if found.ties == 1 else 's'}"

@@ -18,11 +18,20 @@ def headline(report: ParityReport) -> str:
         return (
             f"No neuron fires in {len(report.dead)} of {len(report.spiking)} stages: inconclusive"
         )
-    if exact_rows(report) and report.skipped:
-        return "Every integer stage that ran is identical, spike for spike"
     if exact_rows(report):
-        return "Nothing lost: every integer stage is identical, spike for spike"
+        found = (
+            "Every integer stage that ran is identical, spike for spike"
+            if report.skipped
+            else "Nothing lost: every integer stage is identical, spike for spike"
+        )
+        notes = "; ".join(sampled_notes(report))
+        return f"{found} ({notes})" if notes else found
     return "Every stage passed"
+
+
+def sampled_notes(report: ParityReport) -> tuple[str, ...]:
+    """How many neurons were compared, for each stage that compares only some."""
+    return tuple(f"{row.stage}: {row.sampled}" for row in report.rows if row.sampled)
 
 
 def exact_rows(report: ParityReport) -> tuple[LadderRow, ...]:
@@ -31,6 +40,7 @@ def exact_rows(report: ParityReport) -> tuple[LadderRow, ...]:
 
 
 def chip_row(report: ParityReport) -> LadderRow:
-    """The last of the rows with the most samples: the result of the chip's integers."""
-    most = max(row.accuracy.n for row in report.rows)
-    return [row for row in report.rows if row.accuracy.n == most][-1]
+    """The last of the rows with the most samples and all neurons: the result of the chip."""
+    rows = [row for row in report.rows if row.sampled is None] or report.rows
+    most = max(row.accuracy.n for row in rows)
+    return [row for row in rows if row.accuracy.n == most][-1]

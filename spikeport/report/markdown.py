@@ -60,7 +60,7 @@ def _parts(document: Document, title: str) -> Iterator[str]:
          "Energy per sample, an estimate without a map", "Verdict"),
         [
             *map(_stage, report.rows),
-            *((one.stage, "–", "–", "–", "–", "–", f"not run: {one.reason}")
+            *((one.stage, "–", "–", "–", "–", "–", f"{one.outcome}: {one.reason}")
               for one in report.skipped),
         ],
         numeric=(False, False, True, True, True, True, False),

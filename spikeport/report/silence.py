@@ -18,7 +18,8 @@ def silence_notes(report: ParityReport) -> tuple[str, ...]:
 
 
 def _notes(report: ParityReport) -> Iterator[str]:
-    rows, spiking = report.rows, report.spiking
+    rows = report.rows
+    spiking = [row for row in report.spiking if row.sampled is None]
     silent: dict[str, list[str]] = {}
     for name in dict.fromkeys(name for row in spiking for name in row.silent):
         where = _stages([row for row in spiking if name in row.silent], spiking)

@@ -59,7 +59,7 @@ def render_terminal(
     ]
     parts += [
         assemble(
-            (f"{stage.stage}: ", "bold"), f"not run: {stage.reason}",
+            (f"{stage.stage}: ", "bold"), f"{stage.outcome}: {stage.reason}",
             f". To fix: {stage.fix}" if stage.fix else "",
             style="yellow",
         )
@@ -172,7 +172,9 @@ def _spikes(report: ParityReport) -> Table:
 
 
 def _mean(row: LadderRow, names: Sequence[str]) -> str:
-    """Spikes per sample of these populations together; a dash if none was counted."""
+    """Spikes per sample of these populations together; a dash if not all were counted."""
+    if row.sampled:
+        return "–"
     known = [row.spikes[name] for name in names if name in row.spikes]
     return format_count(sum(known) / row.accuracy.n) if known else "–"
 

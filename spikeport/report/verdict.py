@@ -11,7 +11,7 @@ from spikeport.energy import Interval
 from spikeport.parity import ParityReport, is_identical
 from spikeport.report.conversion import converted_row
 from spikeport.report.fit import Fit
-from spikeport.report.headline import chip_row, exact_rows, headline
+from spikeport.report.headline import chip_row, exact_rows, headline, sampled_notes
 from spikeport.report.units import (
     format_count,
     format_energy,
@@ -163,7 +163,8 @@ def _spikes(report: ParityReport) -> Claim:
         f"{format_count(spikes)} spikes in {len(rows)} comparison{'s' * (len(rows) != 1)} of "
         "integer stages"
     ]
-    details += [f"not run: {stage.stage}" for stage in report.skipped]
+    details += sampled_notes(report)
+    details += [f"{stage.outcome}: {stage.stage}" for stage in report.skipped]
     failed = [row.stage for row in rows if not is_identical(row)]
     if failed:
         answer = f"No, {format_count(differing)} differ" if differing else "No"

@@ -28,6 +28,7 @@ from .recipes import run_recipe as run_recipe
 from .reports import write_report as write_report
 from .run import quantize as quantize
 from .run import record_trace as record_trace
+from .run import time_left as time_left
 from .run import trace_chunk as trace_chunk
 from .sweeps import SweepRow as SweepRow
 from .sweeps import run_networks as run_networks

@@ -163,7 +163,7 @@ def record_trace(
         for first in range(0, count, at_once):
             part = slice(first, min(first + at_once, count))
             taken = select(network.inputs, arrays, part)
-            left = _time_left(backend, timeout_s, started, first, count)
+            left = time_left(backend, timeout_s, started, first, count)
             limit = timed(backend, left, partial(_further, progress, first, count))
             run = run_backend(backend, network, taken, record=record, **limit, **options)
             if run.trace is None:
@@ -184,7 +184,7 @@ def record_trace(
     return merge_runs(runs)
 
 
-def _time_left(
+def time_left(
     backend: str, timeout_s: float | None, started: float, done: int, count: int
 ) -> float | None:
     """Seconds left for the remaining samples; None if there is no limit."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,12 @@ from spikeport.network import (
     Readout,
     ReadoutKind,
     Reset,
+    Shape,
     SumPool2d,
+    Synapse,
+    WeightedConnection,
 )
+from spikeport.simulators.reference import synapses
 
 ALL = ("spikes", "u", "v")
 
@@ -81,3 +86,18 @@ def small_network(seed: int = 0, steps: int = 4) -> DeployedNetwork:
         readouts=(Readout("output", ReadoutKind.SPIKES),),
         steps=steps,
     )
+
+
+def listed_synapses(connection: WeightedConnection, source: Shape) -> list[list[Synapse]]:
+    """The target neuron and the weight of each stored synapse of each source neuron."""
+    return [list(zip(*reached, strict=True)) for reached in synapses(connection, source)]
+
+
+def with_turned_weights(network: DeployedNetwork, name: str) -> DeployedNetwork:
+    """One connection's weights each moved on by one place; all stay on the grid."""
+    turned = {
+        c.name: dataclasses.replace(c, weight=np.roll(c.weight.ravel(), 1).reshape(c.weight.shape))
+        for c in network.weighted_connections
+        if c.name == name
+    }
+    return network.replace(connections=tuple(turned.get(c.name, c) for c in network.connections))
