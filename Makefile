@@ -20,9 +20,10 @@ suite: $(SETUP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not scale' --numprocesses auto --dist loadfile \
 	  --no-loadscope-reorder -p tests.helpers.in_parallel
 
-# Larger cases of what the suite shows in small.
+# Larger cases of what the suite shows in small, and property tests with all their examples.
 slow: $(SETUP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m scale
+	SPIKEPORT_THOROUGH=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'scale or hypothesis' \
+	  --numprocesses auto --dist loadfile -p tests.helpers.in_parallel
 
 # The tests of what changed and a core set, within a minute; lists what it skips.
 # For example: make quick QUICK='--since HEAD~3 -x'
