@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.ready .venv-lava/.ready
 
-.PHONY: demo test suite quick check coverage bench docs setup clean
+.PHONY: demo test suite slow quick check coverage bench docs setup clean
 demo: $(SETUP)
 	$(BIN)/spikeport demo --out demo
 
@@ -11,13 +11,19 @@ demo: $(SETUP)
 test: $(SETUP)
 	$(MAKE) --no-print-directory --jobs 2 check suite
 
-# One process per core, each with one thread; the tests of a file stay together, the longest files
-# come first. The hundreds of processes that tests start find the sources compiled, even where
-# Python writes no bytecode.
+# A process per core and one more, each with one thread: many tests wait for other processes. The
+# tests of a file stay together, the longest files come first. These processes and the hundreds that
+# tests start find sources (even where Python writes no bytecode) and kernels compiled.
 suite: $(SETUP)
 	$(BIN)/python -m compileall -q spikeport trainer export simulators backends
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile \
-	  --no-loadscope-reorder -p tests.helpers.longest_first
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.helpers.kernels
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not scale' --numprocesses auto --dist loadfile \
+	  --no-loadscope-reorder -p tests.helpers.in_parallel
+
+# Larger cases of what the suite shows in small, and property tests with all their examples.
+slow: $(SETUP)
+	SPIKEPORT_THOROUGH=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'scale or hypothesis' \
+	  --numprocesses auto --dist loadfile -p tests.helpers.in_parallel
 
 # The tests of what changed and a core set, within a minute; lists what it skips.
 # For example: make quick QUICK='--since HEAD~3 -x'

@@ -64,7 +64,7 @@ def main() -> int:
     sys.stdout.flush()
     if arguments.list:
         return 0
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow"]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "not slow and not scale"]
     command += ["-p", "tests.quick", "--until", str(until)]
     command += ["--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder", *options]
     command += [str(path.relative_to(ROOT)) for path in selection.chosen]
@@ -140,7 +140,7 @@ def described(selection: Selection, changed: frozenset[Path]) -> str:
             f"{len(changed)} changed files; {len(selection.chosen)} test modules, in this order:",
             *(f"  {path.stem}: {why}" for path, why in selection.chosen.items()),
             f"left out (far from every change, or lengthy): {names or 'none'}",
-            "left out everywhere: tests marked slow, and what has not started when the time is up;",
+            "left out everywhere: tests marked slow or scale, and what has not started in time;",
             "`make test` runs everything\n",
         )
     )

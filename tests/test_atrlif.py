@@ -53,6 +53,7 @@ from spikeport.trainer.chip import QATNetwork
 from spikeport.trainer.measure import evaluate_deployed
 from spikeport.workflow import record_trace
 from tests.helpers.command import call
+from tests.helpers.effort import examples
 from tests.helpers.lava import needs_lava
 from tests.helpers.run_comparison import assert_equal_runs
 from tests.helpers.strategies import networks, samples_for
@@ -236,7 +237,7 @@ def test_the_compiled_step_is_the_specification_from_any_state(
 @needs_lava
 @settings(
     deadline=None,
-    max_examples=3,
+    max_examples=examples(3),
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.generate],
 )

@@ -36,6 +36,7 @@ from spikeport.simulators.native.carry import carried
 from spikeport.simulators.native.plan import cut, plan_of
 from spikeport.simulators.native.registers import decayed as compiled_decayed
 from spikeport.simulators.native.registers import decayed_short
+from tests.helpers.effort import examples
 from tests.helpers.networks import ALL, digits_like
 from tests.helpers.run_comparison import assert_equal_runs
 from tests.helpers.strategies import networks, samples_for
@@ -92,7 +93,7 @@ def test_random_networks_run_as_specified(
     assert_equal_runs(actual, expected)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data(), piece=st.sampled_from([1, 9, 40]))
 def test_states_recorded_a_few_steps_at_a_time_are_the_specified_ones(
     data: st.DataObject, piece: int

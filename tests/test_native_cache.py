@@ -46,10 +46,28 @@ def run_with_cache(folder: Path | None, before: str = "") -> str:
     return result.stdout.strip()
 
 
+def cache_path(folder: Path | None) -> Path:
+    """Where kernels are stored with the cache in `folder`, or where it usually is."""
+    script = "from spikeport.simulators.native.compiled import cache_folder; print(cache_folder())"
+    result = subprocess.run(
+        [sys.executable, "-c", script],
+        env=os.environ | ({} if folder is None else {"NUMBA_CACHE_DIR": str(folder)}),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    return Path(result.stdout.strip())
+
+
 @pytest.mark.slow
 def test_a_damaged_compiler_cache_does_no_harm(tmp_path: Path) -> None:
     good = tmp_path / "good"
+    assert run_with_cache(None) == "7"
+    shutil.copytree(cache_path(None), cache_path(good), dirs_exist_ok=True)
+    copied = set(good.rglob("*"))
     assert run_with_cache(good) == "7"
+    assert set(good.rglob("*")) == copied  # nothing had to be compiled
     # Those of the smallest kernels, because what is damaged is compiled again.
     codes = sorted(good.rglob("*.nbc"), key=lambda path: path.stat().st_size)[:2]
     indices = [path.with_name(path.name.rsplit(".", 2)[0] + ".nbi") for path in codes]

@@ -461,7 +461,13 @@ def oxford_events(steps: int) -> Any:
 @needs_lava
 @pytest.mark.parametrize(
     ("name", "steps"),
-    [("mnist", 16), ("oxford", 200), ("tiny", 16), ("ntidigits", 60), ("pilotnet_snn", 4)],
+    [
+        *(("mnist", 16), ("oxford", 200), ("tiny", 16), ("pilotnet_snn", 4)),
+        pytest.param(
+            *("ntidigits", 60),
+            marks=pytest.mark.scale("test_lava_and_native_run_lava_dls_networks_alike"),
+        ),
+    ],
 )
 def test_lava_and_native_run_lava_dls_networks_alike(name: str, steps: int) -> None:
     network = read_netx(shared(f"{name}/network.net"), steps=steps)

@@ -19,6 +19,7 @@ from spikeport.runs import RECORDABLE, Chosen, Probe, Run, Trace, parse_probe, s
 from spikeport.simulators import run_native, run_reference
 from spikeport.simulators.results import empty_trace
 from spikeport.trainer import evaluate_deployed
+from tests.helpers.effort import examples
 from tests.helpers.probes import chain, inputs, probes_for
 from tests.helpers.strategies import networks, samples_for
 
@@ -56,7 +57,7 @@ def check(probed: Run, whole: Run, record: list[str | Probe], network: DeployedN
     assert probed.counts == whole.counts
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.data())
 def test_every_simulator_records_what_probes_choose(data: st.DataObject) -> None:
     network = data.draw(networks())

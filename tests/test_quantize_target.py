@@ -22,6 +22,7 @@ from spikeport.export.quantize.rounding import round_layer
 from spikeport.network import Coding, Input, Reset
 from spikeport.workflow import write_nir
 from tests.helpers.command import Spikeport
+from tests.helpers.effort import examples
 from tests.helpers.lowered import run_lowered
 from tests.helpers.quantize_networks import (
     DT,
@@ -39,7 +40,7 @@ NETX = QuantizeConfig(target="netx")
 REASONS = "must be zero for netx|no matrix of zeros|below one weight unit"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(float_networks(), st.sampled_from([2, 3, 4, 8, 8, 8]))
 def test_what_is_quantized_for_netx_is_written_and_comes_back(
     source: FloatNetwork, bits: int
@@ -174,7 +175,7 @@ def pooled_networks(draw: st.DrawFn) -> FloatNetwork:
     return chain(nodes, source)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(pooled_networks(), st.integers(0, 100))
 def test_pools_become_part_of_the_map_where_the_target_has_none(
     source: FloatNetwork, seed: int

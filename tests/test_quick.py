@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,11 @@ def test_what_is_left_out_is_named() -> None:
 def test_named_modules_exist() -> None:
     for name in (*CORE, *READERS, *LENGTHY):
         assert module(name).exists()
+
+
+def test_tests_of_scale_name_one_that_always_runs() -> None:
+    source = "\n".join(path.read_text() for path in sorted((ROOT / "tests").glob("test_*.py")))
+    named = re.findall(r'[.]scale\("(\w+)"\)', source)
+    assert len(named) == len(re.findall(r"mark[.]scale", source)) > 0
+    for name in named:
+        assert re.search(rf"^def {name}\(", source, re.MULTILINE), name

@@ -46,8 +46,17 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def narrow_resnet18(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return report_of_resnet18(tmp_path_factory, width=4)
+
+
+@pytest.fixture(scope="module")
 def resnet18(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ResNet-18 for CIFAR in its full size, untrained."""
+    return report_of_resnet18(tmp_path_factory, width=64)
+
+
+def report_of_resnet18(tmp_path_factory: pytest.TempPathFactory, width: int) -> Path:
+    """ResNet-18 for CIFAR, in its full size with a width of 64, untrained."""
     folder = tmp_path_factory.mktemp("resnet18")
     random: Any = np.random.default_rng(0)
     declared = Input("input", (3, 32, 32), Coding.GRADED, 0, 255, scale=255.0)
@@ -55,7 +64,7 @@ def resnet18(tmp_path_factory: pytest.TempPathFactory) -> Path:
     y = random.integers(0, 10, 6)
     data = Dataset("random images", x[:4], y[:4], x[4:], y[4:], declared, 10)
     torch.manual_seed(0)
-    model = PUBLISHED["resnet18"](declared, 10, 4, LIF()).eval()
+    model = PUBLISHED["resnet18"](declared, 10, 4, LIF(), width=width).eval()
     with torch.no_grad():  # Untrained weights are too small to make every layer fire.
         for weight in model.layers.parameters():
             if weight.ndim == 4:
@@ -65,7 +74,12 @@ def resnet18(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "report.html"
 
 
-@pytest.fixture(params=["demo", "resnet18"])
+@pytest.fixture(
+    params=[
+        *("demo", "narrow_resnet18"),
+        pytest.param("resnet18", marks=pytest.mark.scale("test_reports_of_ladders")),
+    ]
+)
 def page(request: pytest.FixtureRequest) -> Path:
     found: Path = request.getfixturevalue(request.param)
     return found

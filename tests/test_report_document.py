@@ -29,6 +29,7 @@ from spikeport.report.units import format_percent
 from spikeport.report.verdict import Level
 from spikeport.storage import parse_json
 from spikeport.text import shown
+from tests.helpers.effort import examples
 from tests.helpers.reports import (
     Page,
     broken,
@@ -223,7 +224,7 @@ PLACES = list(places(json.loads(STORED)))
 JSON = CELL | st.lists(CELL, max_size=2) | st.dictionaries(TEXT, CELL, max_size=2)
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.lists(st.tuples(st.sampled_from(PLACES), JSON), min_size=1, max_size=3))
 def test_damaged_reports_are_refused_or_rendered(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[tuple[Any, ...], Any]]

@@ -33,6 +33,7 @@ from spikeport.trainer.data import load_dataset
 from spikeport.workflow import record_trace, run_continuous, run_networks, write_nir
 from tests.fuzz.kinds import float_network
 from tests.helpers.command import Spikeport
+from tests.helpers.effort import examples
 from tests.helpers.lava import needs_lava
 from tests.helpers.networks import ALL, digits_like
 from tests.helpers.run_comparison import assert_equal_runs
@@ -41,7 +42,7 @@ from tests.helpers.streams import assert_one_long_run, chunk_of
 
 SLOW = settings(
     deadline=None,
-    max_examples=60,
+    max_examples=examples(60),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 

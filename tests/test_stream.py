@@ -15,6 +15,7 @@ from spikeport.network import Coding, Dense, DeployedNetwork, Input, Population,
 from spikeport.runs import Probe, RecordSpec, Run, SampleSet, StreamState
 from spikeport.runs.stream_state import VARIABLES
 from spikeport.simulators import Stream, run_native, run_reference
+from tests.helpers.effort import examples
 from tests.helpers.networks import ALL, digits_like
 from tests.helpers.run_comparison import assert_equal_runs
 from tests.helpers.strategies import networks, samples_for
@@ -28,7 +29,7 @@ def cuts(total: int, places: set[int]) -> list[range]:
 
 @settings(
     deadline=None,
-    max_examples=200,
+    max_examples=examples(200),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(data=st.data(), threads=st.sampled_from([1, 2]), memory=st.sampled_from([1, 500, 2**20]))

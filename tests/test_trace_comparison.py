@@ -26,6 +26,7 @@ from spikeport.traces import (
 from spikeport.traces.reader import TraceReader
 from spikeport.traces.writer import write_trace
 from spikeport.workflow import record_trace
+from tests.helpers.effort import examples
 from tests.helpers.probes import chain, inputs
 from tests.helpers.run_comparison import Place, changed
 from tests.helpers.strategies import networks, samples_for
@@ -37,7 +38,7 @@ def through_files(folder: Path, a: Run, b: Run, order: tuple[str, ...]) -> Trace
     return compare_files(folder / "a.h5", folder / "b.h5")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.data())
 def test_one_changed_value_is_found_exactly(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import re
 import subprocess
 import sys
@@ -377,34 +376,3 @@ def test_an_option_that_is_not_what_it_must_be_is_named() -> None:
                 shown = re.escape(f"layer '{layer['name']}': {option} is '{wrong}', must be ")
                 with torch.device("meta"), pytest.raises(InputError, match=f"^{shown}"):
                     rebuild_graph([*layers[:place], changed], VALUES, 3)
-
-
-SEVERAL = """
-import os, sys
-import torch
-from spikeport.trainer import from_module, train
-from tests.helpers.own_module import CONFIG, own_network
-from tests.helpers.training import tiny_data
-
-data = tiny_data()
-network = own_network(CONFIG, data.input, seed=CONFIG.seed + int(os.environ["RANK"]))
-train(CONFIG, data, network=network, checkpoint=sys.argv[1])
-"""
-
-
-@pytest.mark.slow
-def test_processes_start_from_the_weights_of_the_first(tmp_path: Path) -> None:
-    """Modules are often initialised from an unset seed, so differently in each process."""
-    root = Path(__file__).parent.parent
-    script, path = tmp_path / "run.py", tmp_path / "own.safetensors"
-    script.write_text(SEVERAL)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += ["--nproc-per-node", "2", str(script), str(path)]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    data = tiny_data()
-    alone = train(CONFIG, data, network=own_network(CONFIG, data.input))
-    shared = load_checkpoint(path)
-    for name, value in state(alone).items():
-        torch.testing.assert_close(shared.model.state_dict()[name], value, rtol=1e-3, atol=1e-4)

@@ -17,15 +17,18 @@ from spikeport.trainer.data import Feed
 from spikeport.trainer.data.batches import check_shares
 from spikeport.trainer.loop.checkpoint import best_path
 from spikeport.trainer.rules import GradientRule
+from tests.helpers import own_module
 from tests.helpers.ranks import CONFIG, SAMPLES, TAUGHT, WITH_EXITS, by, teacher
-from tests.helpers.training import KilledError, killing_after, tiny_data
+from tests.helpers.training import KilledError, killing_after, state, tiny_data
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = """
+import os
 from pathlib import Path
 from spikeport.trainer import train
 from spikeport.trainer.ranks import process_group
 from spikeport.trainer.rules import GradientRule
+from tests.helpers import own_module
 from tests.helpers.ranks import CONFIG, SAMPLES, TAUGHT, WITH_EXITS, by, teacher
 from tests.helpers.training import tiny_data
 {body}
@@ -39,6 +42,11 @@ with process_group("cpu"):
     train(TAUGHT, tiny_data(SAMPLES), checkpoint=path, minutes=0, teacher=teacher())
     path = Path({folder!r}, "exits.safetensors")
     train(WITH_EXITS, tiny_data(SAMPLES), checkpoint=path, minutes=0)
+    config, data = own_module.CONFIG, tiny_data()
+    seed = config.seed + int(os.environ["RANK"])
+    network = own_module.own_network(config, data.input, seed=seed)
+    path = Path({folder!r}, "own.safetensors")
+    train(config, data, network=network, checkpoint=path)
 """
 GOING_ON = """
 train(CONFIG, tiny_data(SAMPLES), checkpoint={path!r}, resume=True, minutes=0)
@@ -58,7 +66,7 @@ def torchrun(folder: Path, body: str) -> None:
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoints of two processes by the name of their rule, started once, which takes longest."""
+    """Checkpoints of two processes by what they train, started once, which takes longest."""
     folder = tmp_path_factory.mktemp("ranks")
     torchrun(folder, BY_EVERY_RULE.format(folder=str(folder)))
     return folder
@@ -127,6 +135,16 @@ def test_what_one_process_began_two_go_on_with(tmp_path: Path) -> None:
     assert load_checkpoint(path).progress.batches == 1
     torchrun(tmp_path, GOING_ON.format(path=str(path)))
     assert_same(path, train(CONFIG, data))
+
+
+@pytest.mark.slow
+def test_processes_start_from_the_weights_of_the_first(shared: Path) -> None:
+    """Modules are often initialised from an unset seed, so differently in each process."""
+    config, data = own_module.CONFIG, tiny_data()
+    alone = train(config, data, network=own_module.own_network(config, data.input))
+    own = load_checkpoint(shared / "own.safetensors").model
+    for name, value in state(alone).items():
+        torch.testing.assert_close(own.state_dict()[name], value, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize(("batch_size", "smallest"), [(20, 1), (1, 1), (13, 2)])

@@ -141,4 +141,5 @@ def _bias(state: State, name: str, now: range, origin: int) -> Int32:
         first = stream.before + now.start - origin
         taken = slice(None) if stream.static else slice(first, first + len(now))
         mantissa = mantissa + stream.messages[:, taken].swapaxes(0, 1)
-    return np.array(mantissa << np.int32(part.bias_exponent), np.int32)
+    # Of one layout, since the loop is compiled for each.
+    return np.array(mantissa << np.int32(part.bias_exponent), np.int32, order="C")
