@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from spikeport.backends.limitation import Limitation, UnsupportedFeature
 from spikeport.hardware import TargetFile
 from spikeport.mapping import core_limits, find_misfits, has_core_limits
+from spikeport.mapping.limits import Setting
 from spikeport.network import DeployedNetwork
 
 
@@ -22,6 +23,7 @@ def core_limitations(file: TargetFile) -> tuple[Limitation, ...]:
     if not has_core_limits(file.limits):
         return ()
     limits = core_limits(file)
+    formats = ", formats of synapses" if Setting.SYNAPSES in file.limits else ""
 
     def find(network: DeployedNetwork) -> Iterator[UnsupportedFeature]:
         wrong, need = find_misfits(network, limits)
@@ -50,8 +52,8 @@ def core_limitations(file: TargetFile) -> tuple[Limitation, ...]:
 
     return (
         Limitation(
-            "neurons with more synapses, sources or targets than a core holds, and more than "
-            f"{limits.cores.value} cores, which need several chips; see `spikeport map`",
+            f"neurons with more synapses{formats}, sources or targets than a core holds, and more "
+            f"than {limits.cores.value} cores, which need several chips; see `spikeport map`",
             find,
         ),
     )

@@ -210,6 +210,8 @@ def test_integers_are_always_legal(
         mixed = signs == (-1, 1)
         low, high, step = LOIHI.weight_grid(mixed=mixed, bits=bits)
         values = rng.integers(0, (high - low) // step + 1, (4, 5)) * step + low
+        if mixed:
+            values[0, :2] = low, high
         return (values if signs[1] else -values).astype(np.int16)
 
     connection = Dense("input", "p", matrix(signs), weight_bits=bits, name="c")

@@ -80,6 +80,13 @@ def parallel(connections: int) -> DeployedNetwork:
     return plain().replace(connections=tuple(made))
 
 
+def delayed() -> DeployedNetwork:
+    """One population, with a connection of each delay from its input."""
+    most = limit(LOIHI1, "synapse_formats_per_core")
+    made = (dense("x", "a", 4, 5, name=f"c{delay}", delay=delay) for delay in range(most + 1))
+    return plain().replace(connections=tuple(made))
+
+
 def adaptive() -> DeployedNetwork:
     return plain().replace(populations=(ATRLIFPopulation("a", (4,), theta_0=9),))
 
@@ -226,6 +233,9 @@ CONSTRUCTS = {
     "more synapses per neuron than the memory of a core": Construct(
         "bits of synapse memory of a neuron", partial(reading, 200, 1000)
     ),
+    "more formats of synapses per neuron (exponent, bits, sign mode, delay) than a core": Construct(
+        "formats of synapses of a neuron", delayed
+    ),
     "more neurons than a chip": Construct(
         "neurons [0-9]", partial(of_size, limit(LOIHI2, "neurons") + 1)
     ),
@@ -304,7 +314,10 @@ SHORT = {
     "numbers of other widths": "numbers narrower than Loihi's",
     "neurons, which need several chips": "more neurons than a chip",
     "cores, which need several chips": "more cores than a chip",
-    "synapses, sources or": "more sources per neuron than input axons of a core",
+    "formats of synapses,": (
+        "more formats of synapses per neuron (exponent, bits, sign mode, delay) than a core"
+    ),
+    "sources or targets": "more sources per neuron than input axons of a core",
     "neurons with more synapses": "more synapses per neuron than the memory of a core",
 }
 

@@ -13,6 +13,7 @@ APPLICATION = tuple(
 )
 CORE = (
     "checks",
+    "cores",
     "plugins",
     "hardware",
     "network",
