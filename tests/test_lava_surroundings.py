@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import secrets
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,9 +17,10 @@ from pathlib import Path
 import pytest
 
 from spikeport.backends.lava import run_lava
+from spikeport.backends.lava.worker.sweep import SHARED_MEMORY, sweep
 from spikeport.simulators import run_native
 from tests.helpers.lava import needs_lava, network, run_command, samples
-from tests.helpers.leftovers import command_of, leaked, running, segments
+from tests.helpers.leftovers import NAME, command_of, leaked, running, segments
 from tests.helpers.mounts import in_mounts, needs_mounts
 
 pytestmark = pytest.mark.usefixtures("temporary")
@@ -179,3 +182,32 @@ def wait_until_clean(folder: Path, before: set[str]) -> None:
     while running(folder) or any(folder.iterdir()) or leaked(before):
         assert time.monotonic() < deadline, (running(folder), list(folder.iterdir()))
         time.sleep(0.05)
+
+
+def test_semaphores_of_a_killed_process_are_swept(tmp_path: Path) -> None:
+    """Killed while it made one, a process leaves it, and a second name that the C library uses."""
+    token, nobody = f"{NAME}{secrets.token_hex(8)}", 2**22 - 1
+    made, other, shared = (
+        SHARED_MEMORY / name for name in (f"sem.{token}-a", f"sem.{token[::-1]}", f"{token}-b")
+    )
+    second = SHARED_MEMORY / f"sem.{secrets.token_hex(3)}"
+    for path in (made, other, shared):
+        path.touch()
+    second.hardlink_to(made)
+    try:
+        sweep(nobody, token)
+        assert not any(path.exists() for path in (made, second, shared))
+        assert other.exists()
+    finally:
+        for path in (made, second, other, shared):
+            path.unlink(missing_ok=True)
+
+
+def test_semaphores_are_named_after_the_run() -> None:
+    code = (
+        "from multiprocessing.synchronize import SemLock\n"
+        "from spikeport.backends.lava.worker.simulate import keep_together\n"
+        "keep_together('token'); print(SemLock._make_name())"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.startswith("/token-")

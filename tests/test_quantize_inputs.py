@@ -23,6 +23,7 @@ from spikeport.network import LOIHI, Coding, DeployedNetwork, Input, Reset, larg
 from spikeport.runs import encode_samples
 from spikeport.simulators import run_native, run_reference
 from spikeport.workflow import check, quantize
+from tests.helpers.quantize_networks import affine, chain, integrate_and_fire, quantized
 
 DT, STEPS = 1e-4, 8
 SCALE = 64.0
@@ -177,3 +178,24 @@ def test_training_in_chip_arithmetic_starts_without_exponents(bits: int) -> None
     samples = np.clip(np.random.default_rng(2).normal(0, 1, (8, 1, 6, 6)), -2.75, 2.75)
     made = prepare_qat(model, samples, QuantizeConfig(weight_bits=bits), static=True).deployed()
     assert not any(part.exponent for part in made.weighted_connections)
+
+
+@pytest.mark.parametrize("target", [None, "loihi1", "loihi2"])
+@pytest.mark.parametrize("bits", [2, 8])
+@pytest.mark.parametrize("size", [1e-1, 1e-3, 1e-5])
+@pytest.mark.parametrize("high", [1, 15, 255, 65535])
+def test_small_weights_beside_large_biases_leave_values_to_inputs(
+    high: int, size: float, bits: int, target: str | None
+) -> None:
+    """Weights below one unit prefer more halvings than an input has digits."""
+    rng = np.random.default_rng(3)
+    nodes = {
+        "fc": affine(size * rng.uniform(0, 5, (4, 5)), np.array([10.0, 24.0, 9.0, -39.0])),
+        "lif": integrate_and_fire((4,), 0.5),
+    }
+    source = Input("input", (5,), Coding.GRADED, 0, high, float(high))
+    samples = rng.integers(0, high + 1, (5, 5)) / high
+    made = quantized(chain(nodes, source), samples, QuantizeConfig(bits, target=target))
+    (kept,) = made.network.inputs
+    assert 1 <= kept.high <= high
+    assert 0 < kept.scale <= source.scale

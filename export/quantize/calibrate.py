@@ -5,8 +5,8 @@ rounded and run alone, in chip integers, on the spikes of its already rounded so
 whose output is closest to that of the float network is kept. Downstream populations thus see
 upstream rounding errors and can compensate for them.
 
-Most candidates are far from the best, which few samples show: of several, only those that come near
-the best on `FEW` samples are run on all.
+Most candidates are far from the best, which few samples of a large population show: of several,
+only those that come near the best on these are run on all.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from spikeport.export.quantize.trial import ChipSimulator, StateRange, Trial, tr
 from spikeport.network import LOIHI, Connection, Population, weighted_among
 from spikeport.runs import select
 
-FEW = 32
-"""Samples that all candidates run, if there are at least twice as many."""
+FEW, ANSWERS = 32, 1 << 17
+"""Samples that all candidates run, if there are twice as many: at least `FEW`, and as many as give
+so many answers of neurons, since the least error of few answers is often an accident."""
 NEAR = 1.1
 """Error on these, relative to the least, up to which a candidate is compared on all samples."""
 
@@ -93,8 +94,9 @@ def calibrate(
         )
         on = partial(try_alone, lowered, part, run_chip=run_chip, config=config)
         runs = [partial(on, seen, activity)]
-        if wanted.spikes.shape[1] >= 2 * FEW:
-            runs.insert(0, partial(on, *_first(FEW, lowered, seen, activity)))
+        few = max(FEW, ANSWERS // math.prod(part.shape))
+        if len(wanted.output) >= 2 * few:
+            runs.insert(0, partial(on, *_first(few, lowered, seen, activity)))
         fits = partial(_fitting, lowered, part, config)
         tried = fits(first)
         best = _best(tried, runs)

@@ -207,4 +207,4 @@ def _halvings(
     largest = float(np.abs(scaled).max())
     even = math.log2(max(_reach(part) * step / largest, 1)) / 2
     room = math.log2(max(2 * high / largest, 1))  # large ones may be clipped by half
-    return min(round(even), math.floor(room))
+    return min(round(even), math.floor(room), _reach(part).bit_length() - 1)

@@ -22,7 +22,11 @@ def leaked(before: set[str]) -> set[str]:
             with contextlib.suppress(OSError):
                 maps = (entry / "maps").read_text()
                 used |= {Path(line).name for line in maps.splitlines() if "/dev/shm/" in line}
-    return {s for s in segments() - before - used if s.startswith((NAME, "psm_", "sem.mp-"))}
+    return {
+        s
+        for s in segments() - before - used
+        if s.startswith((NAME, "psm_", f"sem.{NAME}", "sem.mp-"))
+    }
 
 
 def running(folder: Path) -> list[int]:

@@ -173,13 +173,14 @@ def sparse(*, weights: Any, indices: Any, indptr: Any, columns: int, **options: 
 
 
 def keep_together(token: str) -> None:
-    """Make everything that multiprocessing creates easy to find and remove: name shared memory
-    after `token`, put sockets into the current folder (with relative paths, as these must be
-    short)."""
+    """Make everything that multiprocessing creates easy to find and remove: name shared memory and
+    semaphores after `token`, put sockets into the current folder (with relative paths, as these
+    must be short)."""
     multiprocessing.shared_memory._make_filename = (  # type: ignore[attr-defined]
         lambda: f"/{token}-{secrets.token_hex(8)}"
     )
-    multiprocessing.current_process()._config["tempdir"] = "."  # type: ignore[attr-defined]
+    config = multiprocessing.current_process()._config  # type: ignore[attr-defined]
+    config |= {"tempdir": ".", "semprefix": f"/{token}"}
 
 
 def raise_if_lost(parts: Mapping[int, str], *_: Any) -> None:

@@ -1,4 +1,5 @@
-"""Clean up: end every process of a session and unlink every shared-memory segment of a run."""
+"""Clean up: end every process of a session and unlink every shared-memory segment and semaphore of
+a run."""
 
 from __future__ import annotations
 
@@ -15,14 +16,28 @@ _STATE, _SESSION, _TIMES = 0, 3, slice(11, 15)
 
 
 def sweep(session: int, token: str, spare: Container[int] = ()) -> None:
-    """Kill every process of `session` except `spare`, then unlink the segments named `token`-*."""
+    """Kill every process of `session` except `spare`, then unlink what is named after `token`.
+
+    That are segments `token`-*, and semaphores sem.`token`-*, which a process removes as soon as it
+    has made them. While it makes one, the C library has a second name for it, which goes too.
+    """
     while running := [pid for pid in processes(session) if pid not in spare]:
         for pid in running:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.005)
-    for segment in SHARED_MEMORY.glob(f"{token}-*"):
-        segment.unlink(missing_ok=True)
+    semaphores = [*SHARED_MEMORY.glob(f"sem.{token}-*")]
+    if semaphores:
+        made = {_inode(path) for path in semaphores} - {None}
+        semaphores = [path for path in SHARED_MEMORY.glob("sem.*") if _inode(path) in made]
+    for path in (*SHARED_MEMORY.glob(f"{token}-*"), *semaphores):
+        path.unlink(missing_ok=True)
+
+
+def _inode(path: Path) -> int | None:
+    with contextlib.suppress(FileNotFoundError):
+        return path.stat().st_ino
+    return None
 
 
 def processes(session: int) -> dict[int, str]:
