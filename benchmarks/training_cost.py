@@ -201,7 +201,8 @@ def saved_bytes(net: Trained, x: Tensor, y: Tensor) -> int:
     pass: checkpoints keep packed inputs where autograd does not see them.
     """
     blocks: dict[int, int] = {}
-    known = {_block(t) for t in (*_tensors(), x, y, *net.parameters(), *net.buffers())}
+    held = [*_tensors(), x, y, *net.parameters(), *net.buffers()]  # or their memory is used again
+    known = {_block(tensor) for tensor in held}
 
     def pack(tensor: Tensor) -> Tensor:
         if _block(tensor) not in known:
@@ -212,7 +213,7 @@ def saved_bytes(net: Trained, x: Tensor, y: Tensor) -> int:
         loss = functional.cross_entropy(net(x), y)
     for tensor in _tensors():
         pack(tensor)
-    del loss
+    del loss, held
     return sum(blocks.values())
 
 
