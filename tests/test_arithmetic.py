@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from spikeport import check
 from spikeport.backends.lava import run_lava
@@ -70,6 +71,22 @@ def test_loihi_has_the_published_widths() -> None:
     assert (LOIHI.payload_min, LOIHI.payload_max) == (-(2**23), 2**23 - 1)
     assert LOIHI.weight_grid(mixed=True) == (-256, 254, 2)
     assert LOIHI.weight_grid(mixed=False, bits=6) == (0, 252, 4)
+
+
+@pytest.mark.parametrize("kind", [np.int16, np.int64])
+@pytest.mark.parametrize("others", [[-2], [2], [-2, 2]], ids=str)
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_weights_off_the_grid_are_found_one_by_one(
+    bits: int, others: list[int], kind: type
+) -> None:
+    """Of each value beside weights of the given signs."""
+    for value in range(-300, 301):
+        weight: NDArray[Any] = np.array([value, *(256 // 2**bits * sign for sign in others)], kind)
+        mixed = bool((weight < 0).any() and (weight > 0).any())
+        low, high, step = LOIHI.weight_grid(mixed=mixed, bits=bits)
+        legal = set(range(low, high + 1, step))
+        signed = legal if mixed or weight.max() > 0 else {-one for one in legal}
+        assert LOIHI.off_grid(weight, bits).tolist() == [int(w) not in signed for w in weight]
     assert LOIHI.bias_exponent_for(4095) == 0
     assert LOIHI.bias_exponent_for(4096) == 1
     assert LOIHI.bias_exponent_for(1e9) == 7

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import spikeport
+from spikeport.cores import core_count
 from spikeport.errors import SpikeportError
 from spikeport.plugins import PluginKind, plugins
 from spikeport.text import one_line
@@ -166,7 +167,6 @@ def _reinstall(package: str) -> str:
 
 
 def _facts() -> dict[str, str]:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "unknown"
     model, flags = _processor()
     facts = {
         "spikeport": f"{__version__} in {_source()}",
@@ -174,7 +174,7 @@ def _facts() -> dict[str, str]:
         f"in {sys.executable}",
         "platform": platform.platform(),
         "processor": f"{model}; {', '.join(flags) or 'no known extensions'}",
-        "cores": f"{os.cpu_count()}, {cores} of them for this process, which native uses",
+        "cores": f"{os.cpu_count()}, {core_count()} of them for this process, which native uses",
         "memory": _memory(),
     }
     for name in SETTINGS:

@@ -7,14 +7,15 @@ cores: a sixth of the time tests wait for processes that they started, or for ti
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 
 import pytest
 
+from spikeport.cores import core_count
+
 
 def pytest_xdist_auto_num_workers() -> int:
-    return len(os.sched_getaffinity(0)) + 1
+    return core_count() + 1
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
