@@ -4,17 +4,12 @@ Populations are fixed one after another, sources first. For each candidate scale
 rounded and run alone, in chip integers, on the spikes of its already rounded sources; the candidate
 whose output is closest to that of the float network is kept. Downstream populations thus see
 upstream rounding errors and can compensate for them.
-
-Most candidates are far from the best, which few samples of a large population show: of several,
-only those that come near the best on these are run on all.
 """
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -33,13 +28,6 @@ from spikeport.export.quantize.scales import Candidate, candidates, no_scale, wi
 from spikeport.export.quantize.sums import too_large, within
 from spikeport.export.quantize.trial import ChipSimulator, StateRange, Trial, try_alone
 from spikeport.network import LOIHI, Connection, Population, weighted_among
-from spikeport.runs import select
-
-FEW, ANSWERS = 32, 1 << 17
-"""Samples that all candidates run, if there are twice as many: at least `FEW`, and as many as give
-so many answers of neurons, since the least error of few answers is often an accident."""
-NEAR = 1.1
-"""Error on these, relative to the least, up to which a candidate is compared on all samples."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,63 +80,23 @@ def calibrate(
             config=config,
             ties=wanted.ties > 0,
         )
-        on = partial(try_alone, lowered, part, run_chip=run_chip, config=config)
-        runs = [partial(on, seen, activity)]
-        few = max(FEW, ANSWERS // math.prod(part.shape))
-        if len(wanted.output) >= 2 * few:
-            runs.insert(0, partial(on, *_first(few, lowered, seen, activity)))
+        run = partial(try_alone, lowered, part, seen, activity, run_chip, config)
         fits = partial(_fitting, lowered, part, config)
-        tried = fits(first)
-        best = _best(tried, runs)
+        tried = 0
+        best: Trial | None = None
+        for one in map(run, fits(first)):
+            best, tried = _better(best, one), tried + 1
         if config.search_wider and (
             best is None or does_poorly(lowered, part, best, wanted, config)
         ):
-            wider = fits(wider_candidates(lowered, part, first, config))
-            found = _best(wider, runs, lambda one: _has_room(one, run_chip))
-            tried += wider
-            best = _better(best, found)
+            for one in map(run, fits(wider_candidates(lowered, part, first, config))):
+                if one.state_range(run_chip).peak_u <= LOIHI.state_wrap // 2:
+                    best, tried = _better(best, one), tried + 1
         if best is None:
             raise too_large(lowered, part, config) or no_scale(lowered, part, config)
         seen[part.name] = best.spikes
-        chosen.append(Calibrated(best, len(tried), best.state_range(run_chip)))
+        chosen.append(Calibrated(best, tried, best.state_range(run_chip)))
     return tuple(chosen)
-
-
-def _best(
-    tried: Sequence[Candidate],
-    runs: Sequence[Callable[[Candidate], Trial]],
-    allowed: Callable[[Trial], bool] = lambda one: True,
-) -> Trial | None:
-    """The best of some candidates on all samples; None if none is allowed.
-
-    Args:
-        runs: on few samples, if there are more than a few, then on all.
-    """
-    for run in runs[:-1] if len(tried) > 1 else ():
-        errors = [one.rms_error if allowed(one) else math.inf for one in map(run, tried)]
-        limit = NEAR * min(errors)
-        tried = [one for one, error in zip(tried, errors, strict=True) if error <= limit < math.inf]
-    return functools.reduce(_better, filter(allowed, map(runs[-1], tried)), None)
-
-
-def _has_room(one: Trial, run_chip: ChipSimulator) -> bool:
-    """Whether u stays within half of its range."""
-    return one.state_range(run_chip).peak_u <= LOIHI.state_wrap // 2
-
-
-def _first(
-    count: int,
-    lowered: LoweredNetwork,
-    seen: Mapping[str, NDArray[Any]],
-    activity: Mapping[str, FloatActivity],
-) -> tuple[dict[str, NDArray[Any]], dict[str, FloatActivity]]:
-    """What the first `count` samples are, as far as it is known, and the activity on them."""
-    inputs = select(lowered.inputs, seen, slice(count))
-    spikes = {name: sent[:, :count] for name, sent in seen.items() if name not in inputs}
-    return {**inputs, **spikes}, {
-        name: replace(one, spikes=one.spikes[:, :count], output=one.output[:count])
-        for name, one in activity.items()
-    }
 
 
 def _fitting(
@@ -162,10 +110,10 @@ def _fitting(
     return tuple(dict.fromkeys(one for one in found if one is not None))
 
 
-def _better(best: Trial | None, one: Trial | None) -> Trial | None:
+def _better(best: Trial | None, one: Trial) -> Trial:
     """The one with the smaller error, then with fewer spike mismatches, then the first."""
-    if best is None or one is None:
-        return one if best is None else best
+    if best is None:
+        return one
     errors = [(trial.rms_error, trial.spike_mismatches) for trial in (best, one)]
     return one if errors[1] < errors[0] else best
 

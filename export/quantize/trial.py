@@ -93,10 +93,9 @@ def try_alone(
     part: FloatPopulation,
     seen: Mapping[str, NDArray[Any]],
     activity: Mapping[str, FloatActivity],
-    candidate: Candidate,
-    *,
     run_chip: ChipSimulator,
     config: QuantizeConfig,
+    candidate: Candidate,
 ) -> Trial:
     """Round one population and run it on given spikes; later sources send float ones."""
     incoming = lowered.incoming(part.name)
