@@ -190,7 +190,7 @@ def test_a_network_that_lava_refuses_is_left_out_with_the_reason(
     left = report.skipped[-1]
     assert (left.stage, left.failed) == ("Lava", False)
     assert left.reason == (
-        "backend 'lava': cannot run this network, 1 limit(s) exceeded: - network: Lava processes "
+        "backend 'lava': cannot run this network, 1 limit exceeded: network: Lava processes "
         "10 (limit: 8); run it on native, which has no such limit"
     )
 

@@ -212,7 +212,7 @@ def test_what_the_chip_cannot_do_is_refused_with_a_remedy() -> None:
     large = {"fc": affine(weight[None]), "if": integrate_and_fire((1,))}
     most = int(np.clip(np.rint(weight), 0, 255).sum())
     signed = Input("input", (2,), Coding.GRADED, -5, 5, 5.0)
-    start = "network: cannot be quantized for loihi1, 1 limit(s) broken:\n  - "
+    start = "network: cannot be quantized for loihi1, 1 limit exceeded:\n  - "
     for net, message in (
         (
             chain(dense, spikes_in(2), reset=Reset.SUBTRACT),

@@ -156,7 +156,7 @@ def test_a_network_is_quantized_for_the_chip(site: Path, tmp_path: Path) -> None
     code, _, err = spikeport(site, *command)
     assert code == 2
     assert err.endswith(
-        "network: cannot be quantized for tinychip, 1 limit(s) broken: [SP304]\n"
+        "network: cannot be quantized for tinychip, 1 limit exceeded: [SP304]\n"
         "  - connection 'fc': synapses per neuron 129 (limit: 128); put a layer between\n"
     )
 

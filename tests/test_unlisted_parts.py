@@ -175,7 +175,7 @@ def test_check_lists_what_lava_has_no_process_for(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(InputError) as caught:
         schedule(given)
     assert str(caught.value) == (
-        "backend 'lava': cannot run this network, 2 limit(s) exceeded:\n"
+        "backend 'lava': cannot run this network, 2 limits exceeded:\n"
         "  - population 'a': neurons ATRLIF (limit: LIF); use LIF: Lava has no process for others\n"
         "  - connection 'x_to_a': kind Sparse (limit: Dense or Conv1d or Conv2d); use Dense or "
         "Conv1d or Conv2d: Lava has no process for others"

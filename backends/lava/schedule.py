@@ -43,7 +43,8 @@ def schedule(network: DeployedNetwork) -> Schedule:
     """
     if found := obstacles(network):
         raise UnsupportedError(
-            f"backend 'lava': cannot run this network, {len(found)} limit(s) exceeded:",
+            f"backend 'lava': cannot run this network, {len(found)} "
+            f"limit{'s' * (len(found) > 1)} exceeded:",
             *(f"- {one}" for one in found),
         )
     depth, _ = depths(network, cost)

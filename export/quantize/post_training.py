@@ -218,7 +218,8 @@ def _refuse(network: DeployedNetwork, config: QuantizeConfig, stopping: Stopping
         return
     if found := stopping(network, config.target):
         raise UnsupportedError(
-            f"network: cannot be quantized for {config.target}, {len(found)} limit(s) broken:",
+            f"network: cannot be quantized for {config.target}, {len(found)} "
+            f"limit{'s' * (len(found) > 1)} exceeded:",
             *(f"- {reason}" for reason in found),
         )
 

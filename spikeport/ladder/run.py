@@ -273,7 +273,10 @@ class _Climb:
             # Without native there is no ladder; a backend that ran a part can run the network.
             if stage.backend == "native" or stage.title in self.rows:
                 raise
-            self._skip(stage, " ".join(error.args))
+            what, *each = error.args
+            self._skip(
+                stage, " ".join((what, "; ".join(one.removeprefix("- ") for one in each))).strip()
+            )
         except BackendUnavailableError as error:
             if stage.backend == "native":
                 raise
